@@ -1,0 +1,1 @@
+"""Subjects and data: manifest, split, fetch and the phantom cohort."""

@@ -1,0 +1,1 @@
+"""Simulated subjects: anatomy, lesions, MR signal, scanners."""

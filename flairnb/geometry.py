@@ -1,0 +1,205 @@
+"""Voxel grids and world coordinates (NIfTI RAS+, millimetres).
+
+An *affine* is the (4, 4) matrix from voxel indices (i, j, k) to world
+coordinates in mm: x grows towards the patient's right, y towards anterior,
+z towards superior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flairnb.errors import GeometryError
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A voxel grid: `shape` (3,) and `affine` (4, 4) voxel to RAS+ world in mm."""
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+    @property
+    def spacing_mm(self) -> NDArray[np.float64]:
+        """Voxel edge lengths in mm, shape (3,)."""
+        return spacing_mm(self.affine)
+
+
+def spacing_mm(affine: ArrayLike) -> NDArray[np.float64]:
+    """Return the voxel edge lengths of an affine.
+
+    Parameters
+    ----------
+    affine : (4, 4) array_like
+        Voxel-to-world matrix in mm.
+
+    Returns
+    -------
+    (3,) float array
+        Column lengths of the 3 x 3 part, in mm.
+
+    Examples
+    --------
+    >>> spacing_mm([[0, 2, 0, 9], [-1, 0, 0, 9], [0, 0, 5, 9], [0, 0, 0, 1]]).tolist()
+    [1.0, 2.0, 5.0]
+    """
+    return np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)
+
+
+def voxel_volume_mm3(affine: ArrayLike) -> float:
+    """Return the volume of one voxel in mm3 (absolute determinant; shear counts)."""
+    return float(abs(np.linalg.det(np.asarray(affine, dtype=float)[:3, :3])))
+
+
+def is_same_grid(
+    shape_a: tuple[int, ...], affine_a: ArrayLike, shape_b: tuple[int, ...], affine_b: ArrayLike, tol_mm: float = 1e-2
+) -> bool:
+    """Tell whether two grids coincide: equal shape, all corners within `tol_mm`."""
+    if tuple(shape_a) != tuple(shape_b):
+        return False
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape_a[:3]], indexing="ij")).reshape(3, -1)
+    corners = np.vstack([corners, np.ones(corners.shape[1])])
+    moved = (np.asarray(affine_a, dtype=float) - np.asarray(affine_b, dtype=float)) @ corners
+    return bool(np.abs(moved[:3]).max() <= tol_mm)
+
+
+def check_same_grid(a: Grid, b: Grid, what: str) -> None:
+    """Raise `GeometryError` naming `what` unless the two grids coincide."""
+    if not is_same_grid(a.shape, a.affine, b.shape, b.affine):
+        raise GeometryError(
+            f"{what}: expected one voxel grid, found shape {tuple(a.shape)} spacing {_mm(a)} "
+            f"and shape {tuple(b.shape)} spacing {_mm(b)}. Resample or export the second on the first's grid."
+        )
+
+
+def _mm(grid: Grid) -> str:
+    return " x ".join(f"{v:.3g}" for v in grid.spacing_mm) + " mm"
+
+
+def canonical_axes(affine: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return which voxel axis runs closest to x, y, z and with which sign.
+
+    Returns
+    -------
+    axes : (3,) int array
+        ``axes[w]`` is the voxel axis that runs along world axis ``w``.
+    signs : (3,) float array
+        +1 where that axis grows with the world axis, else -1.
+    """
+    direction = np.asarray(affine, dtype=float)[:3, :3] / spacing_mm(affine)
+    # The best assignment over the six permutations is safe at any obliquity.
+    orders = np.array([(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+    scores = [sum(abs(direction[w, o[w]]) for w in range(3)) for o in orders]
+    axes = orders[int(np.argmax(scores))]
+    signs = np.array([1.0 if direction[w, axes[w]] >= 0 else -1.0 for w in range(3)])
+    return axes, signs
+
+
+def isotropic_grid(shape: tuple[int, int, int], affine: ArrayLike, spacing: float) -> Grid:
+    """Return an isotropic grid over the same field of view as an image.
+
+    The new axes are the image's own axes, reordered and flipped to the closest
+    RAS+ ordering, so an oblique image stays oblique and nothing is rotated
+    (article, Image Preprocessing: resampled to 1 mm3 isotropic).
+
+    Parameters
+    ----------
+    shape : (3,) tuple of int
+        Shape of the image.
+    affine : (4, 4) array_like
+        Voxel-to-world matrix of the image, mm.
+    spacing : float
+        Edge of the new voxels in mm.
+
+    Returns
+    -------
+    Grid
+        Same field of view (outer voxel faces), rounded up to whole voxels and
+        centred on the image's centre.
+    """
+    affine = np.asarray(affine, dtype=float)
+    axes, signs = canonical_axes(affine)
+    old_mm = spacing_mm(affine)
+    extent_mm = np.array([shape[a] * old_mm[a] for a in axes])
+    new_shape = np.maximum(1, np.ceil(extent_mm / spacing - 1e-6)).astype(int)
+    linear = np.stack([affine[:3, a] / old_mm[a] * s * spacing for a, s in zip(axes, signs, strict=True)], axis=1)
+    centre = affine[:3, :3] @ ((np.array(shape) - 1) / 2) + affine[:3, 3]
+    new = np.eye(4)
+    new[:3, :3] = linear
+    new[:3, 3] = centre - linear @ ((new_shape - 1) / 2)
+    return Grid(tuple(int(n) for n in new_shape), new)
+
+
+def resample(
+    data: NDArray,
+    affine: ArrayLike,
+    grid: Grid,
+    order: int = 1,
+    fill: float = 0.0,
+    world: ArrayLike | None = None,
+) -> NDArray[np.float32]:
+    """Sample an image on another grid.
+
+    Parameters
+    ----------
+    data : (I, J, K) array
+        Source image.
+    affine : (4, 4) array_like
+        Voxel-to-world matrix of the source, mm.
+    grid : Grid
+        Where to sample.
+    order : int
+        Spline order: 0 nearest, 1 linear, 3 cubic.
+    fill : float
+        Value outside the source. At its border the last voxel is extended by
+        half a voxel, so that the outer voxels keep their full size.
+    world : (4, 4) array_like, optional
+        Maps world coordinates of `grid` to world coordinates of the source
+        (a registration); identity if absent.
+
+    Returns
+    -------
+    (grid.shape) float32 array
+    """
+    from scipy import ndimage
+
+    affine = np.asarray(affine, dtype=float)
+    link = np.eye(4) if world is None else np.asarray(world, dtype=float)
+    matrix = np.linalg.inv(affine) @ link @ grid.affine
+    source = np.ascontiguousarray(data, dtype=np.float32)
+    # "nearest" extends the border, so that the outer half voxel is neither lost nor blended with the fill.
+    out = ndimage.affine_transform(
+        source, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, output=np.float32, order=order, mode="nearest"
+    )
+    outside = _outside(matrix, source.shape, grid.shape)
+    if outside.any():
+        out[outside] = fill
+    return out
+
+
+def _outside(matrix: NDArray, source_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mark voxels of the target whose centre lies outside the source's outer faces."""
+    outside = np.zeros(out_shape, dtype=bool)
+    i, j, k = (np.arange(n, dtype=float) for n in out_shape)
+    for axis, n in enumerate(source_shape):
+        row = matrix[axis]
+        at = (row[0] * i)[:, None, None] + (row[1] * j)[None, :, None] + (row[2] * k)[None, None, :] + row[3]
+        outside |= (at < -0.5 - 1e-6) | (at > n - 0.5 + 1e-6)
+    return outside
+
+
+def mask_box(mask: NDArray[np.bool_], margin_vox: int = 0) -> tuple[slice, slice, slice]:
+    """Return the smallest box of slices that holds a mask, grown by a margin.
+
+    An empty mask gives the whole volume.
+    """
+    if not mask.any():
+        return tuple(slice(0, n) for n in mask.shape)  # type: ignore[return-value]
+    box = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        box.append(slice(max(0, int(hit[0]) - margin_vox), min(mask.shape[axis], int(hit[-1]) + 1 + margin_vox)))
+    return tuple(box)  # type: ignore[return-value]

@@ -1,0 +1,1 @@
+"""The U-Net: patches, augmentation, training, inference, weights."""

@@ -1,0 +1,1 @@
+"""N4, brain extraction, registration, resampling and the way back (Image Preprocessing)."""

@@ -1,0 +1,258 @@
+"""Typed settings; their values live in `profiles.toml`, their sources here.
+
+`load("demo")` gives the values of a profile. The `paper` profile is complete;
+the others list only what differs from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from flairnb.errors import SettingsError
+from flairnb.provenance import content_hash
+
+PROFILES = ("smoke", "demo", "phantom", "public", "paper")
+
+
+def _of(source: str) -> Any:
+    """Declare a field with the place in the article, or the reason, its value comes from."""
+    return field(metadata={"source": source})
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """Who is in the cohort, and where the images come from."""
+
+    source: str = _of("'phantom' (simulated) or 'manifest'; the article's patients are closed")
+    manifest: str = _of("path of a hospital's manifest; used when source is 'manifest'")
+    validation_per_disease: int = _of("Methods, Diseases and Training/Validation Assignment: 5 random cases of each disease")
+    training_per_disease: int = _of("0: Table 1's 275 cases over 18 diseases; else this many of each (demo, smoke)")
+    healthy_training: int = _of("Methods, Diseases and Training/Validation Assignment: 20 healthy brains")
+    diagnoses: tuple[str, ...] = _of("empty: all 19; else only these keys (smoke)")
+    head_spacing_mm: float = _of("not reported (phantom only); resolution of the simulated head before it is scanned")
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """Image Preprocessing."""
+
+    spacing_mm: float = _of("Methods, Image Preprocessing: 1 mm3 isotropic, linear interpolation")
+    n4: bool = _of("not reported; ANTs' usual companion of brain extraction")
+    n4_shrink: int = _of("not reported; ANTs default 4")
+    working_spacing_mm: float = _of("not reported; brain extraction and registration run at this spacing for speed")
+    affine_iterations: tuple[int, ...] = _of("not reported; coarse to fine")
+    syn_iterations: tuple[int, ...] = _of("not reported; coarse to fine, empty for affine only")
+    refine_mask: bool = _of("not reported; the template's mask is refined by the head's own intensities")
+    normalise_in: str = _of("not reported; mean and SD inside the brain mask ('brain')")
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """CNN Model Architecture (U-Net)."""
+
+    width: int = _of("not reported; 16 is what fits the printed batch into the printed 12 GB")
+    levels: int = _of("Methods, CNN Model Architecture: 4 down-sampled blocks, 4 up-sampled blocks")
+    convolutions_per_block: int = _of("not reported; 2, as in the cited U-Net")
+    kernel: int = _of("Methods, CNN Model Architecture: 3 x 3 x 3 across the network")
+    dilation: str = _of("'factor of 2 in all convolutional layers'; read as stride-1 layers ('stride1_only'), or 'literal', 'none'")
+    norm_in_blocks: str = _of("not reported; batch normalisation is printed for the last three layers only ('none' or 'batch')")
+    crosslink: str = _of("not reported; 'concat' as in the cited U-Net, or 'add'")
+    head_convolutions: int = _of("Methods, CNN Model Architecture: 3 additional conv + ReLU + BN layers")
+    classes: int = _of("Methods, CNN Model Architecture: softmax; lesion and background")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How the network is trained."""
+
+    recipe: str = _of("'paper' (Adam, constant rate) or 'robust' (AdamW, warm-up and cosine, averaged weights)")
+    patch: int = _of("Methods, Image Preprocessing: 96 voxel cubes")
+    patches_per_case: int = _of("Methods, Image Preprocessing: 80 per case")
+    augmentations: int = _of("Methods, Image Preprocessing: 3 random augmentations per case")
+    lesion_fraction: float = _of("Methods, Image Preprocessing: as many patches with as without lesion")
+    batch: int = _of("Methods, CNN Model Architecture: six 3D patches")
+    epochs: int = _of("Methods, CNN Model Architecture: 50 epochs")
+    learning_rate: float = _of("Methods, CNN Model Architecture: Adam, 1e-5")
+    loss: str = _of("Methods, CNN Model Architecture: cross-entropy; 'dice_cross_entropy' in the robust recipe")
+    rotation_deg: float = _of("'small random rotations', size not reported; chosen")
+    translation_mm: float = _of("'translations', size not reported; chosen")
+    scaling_fraction: float = _of("'scaling', size not reported; chosen")
+    freeform_mm: float = _of("'free-form deformations', size not reported; chosen")
+    precision: str = _of("not reported; 'auto' is float16 on a GPU, float32 on a CPU; also float32, bfloat16, float16")
+    weight_decay: float = _of("robust recipe only")
+    warmup_fraction: float = _of("robust recipe only")
+    ema_momentum: float = _of("robust recipe only; 0 switches it off")
+    clip_norm: float = _of("robust recipe only; 0 switches it off")
+    max_minutes: float = _of("0: no limit; else training stops after this time and says so")
+
+
+@dataclass(frozen=True)
+class InferSettings:
+    """How the trained network is applied."""
+
+    method: str = _of("Methods, Image Preprocessing: 'tiled' (dense cubes, averaged); 'whole' is one pass over the brain")
+    patch: int = _of("Methods, Image Preprocessing: 96 voxel cubes")
+    step: int = _of("Methods, Image Preprocessing: step of 32")
+    threshold: float = _of("not reported; 0.5 is the larger of two softmax classes")
+    min_lesion_ml: float = _of("not reported; 0 keeps every lesion")
+    memory_gb: float = _of("not reported; 'whole' splits the brain where one pass would need more")
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """How masks are scored."""
+
+    connectivity: int = _of("not reported; lesions are components joined by face, edge or corner (26)")
+    bootstrap: int = _of("ours; resamples of cases for 95% intervals")
+    specificity_over: str = _of("not reported; 'brain' voxels or the whole 'grid'")
+
+
+_SECTIONS: dict[str, type] = {
+    "cohort": CohortSettings,
+    "prepare": PrepareSettings,
+    "network": NetworkSettings,
+    "train": TrainSettings,
+    "infer": InferSettings,
+    "evaluate": EvaluateSettings,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run; `profile` and `seed` name it."""
+
+    profile: str
+    seed: int
+    cohort: CohortSettings
+    prepare: PrepareSettings
+    network: NetworkSettings
+    train: TrainSettings
+    infer: InferSettings
+    evaluate: EvaluateSettings
+
+
+def load(profile: str = "demo", overrides: str | Mapping[str, Any] | Sequence[str] = "", seed: int = 2019) -> Settings:
+    """Load a profile and apply overrides.
+
+    Parameters
+    ----------
+    profile : str
+        One of `PROFILES`.
+    overrides : str, mapping or sequence of str
+        ``"train.epochs=3 network.width=8"``, a list of such words, or
+        ``{"train.epochs": 3}``. Values are TOML; bare words are strings.
+    seed : int
+        Seed of everything random in the run.
+
+    Raises
+    ------
+    SettingsError
+        Unknown profile or key (with the nearest match), or a wrong type.
+    """
+    table = profile_table(profile)
+    for key, value in _override_items(overrides):
+        section, _, name = key.partition(".")
+        if section not in table or name not in table[section]:
+            known = [f"{s}.{n}" for s in table for n in table[s]]
+            raise SettingsError(f"setting {key!r}: expected a known key{_nearest(key, known)}. `flairnb run --help` shows the form.")
+        table[section][name] = value
+    sections = {name: _build(name, cls, table[name]) for name, cls in _SECTIONS.items()}
+    return Settings(profile=profile, seed=int(seed), **sections)
+
+
+def profile_table(profile: str) -> dict[str, dict[str, Any]]:
+    """Return a profile's values as ``{section: {name: value}}``."""
+    profiles = tomllib.loads(resources.files("flairnb").joinpath("profiles.toml").read_text(encoding="utf-8"))
+    if profile not in PROFILES:
+        raise SettingsError(f"profile {profile!r}: expected one of {', '.join(PROFILES)}{_nearest(profile, PROFILES)}.")
+    table = {section: dict(values) for section, values in profiles["paper"].items()}
+    for section, values in profiles[profile].items():
+        for name, value in values.items():
+            table[section][name] = value
+    return table
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    match = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def _override_items(overrides: str | Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]]:
+    if isinstance(overrides, Mapping):
+        return list(overrides.items())
+    words = overrides.split() if isinstance(overrides, str) else list(overrides)
+    items = []
+    for word in words:
+        key, separator, text = word.partition("=")
+        if not separator:
+            raise SettingsError(f"override {word!r}: expected section.name=value, for example train.epochs=3.")
+        items.append((key, _toml_value(text)))
+    return items
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _build(section: str, cls: type, values: Mapping[str, Any]) -> Any:
+    ready = {}
+    for f in dataclasses.fields(cls):
+        if f.name not in values:
+            raise SettingsError(f"profiles.toml: [paper.{section}] lacks {f.name}.")
+        ready[f.name] = _typed(f"{section}.{f.name}", str(f.type), values[f.name])
+    unknown = set(values) - set(ready)
+    if unknown:
+        raise SettingsError(f"profiles.toml: [{section}] has unknown keys {sorted(unknown)}.")
+    return cls(**ready)
+
+
+def _typed(key: str, kind: str, value: Any) -> Any:
+    if kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if kind == "int" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind == "str" and isinstance(value, str):
+        return value
+    if kind == "tuple[int, ...]" and isinstance(value, list | tuple) and all(isinstance(v, int) for v in value):
+        return tuple(value)
+    if kind == "tuple[str, ...]" and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    raise SettingsError(f"setting {key!r}: expected {kind}, found {value!r} ({type(value).__name__}).")
+
+
+def as_dict(settings: Any) -> Any:
+    """Return settings as plain nested dicts (tuples as lists)."""
+    return {f.name: _plain(getattr(settings, f.name)) for f in dataclasses.fields(settings)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return as_dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def settings_hash(*parts: Any) -> str:
+    """Return 12 hexadecimal digits of one or more settings objects or plain values."""
+    return content_hash(*[_plain(p) for p in parts])
+
+
+def describe(profiles: Sequence[str] = PROFILES) -> list[dict[str, Any]]:
+    """Return one row a setting: its key, its value in each profile, its source."""
+    tables = {p: profile_table(p) for p in profiles}
+    rows = []
+    for section, cls in _SECTIONS.items():
+        for f in dataclasses.fields(cls):
+            values = {p: _plain(tables[p][section][f.name]) for p in profiles}
+            rows.append({"setting": f"{section}.{f.name}", **values, "source": f.metadata["source"]})
+    return rows
