@@ -1,0 +1,184 @@
+"""Apply a trained network to one brain: the paper's tiles, or one pass."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flairnb.errors import InputError, SettingsError
+from flairnb.geometry import mask_box
+
+if TYPE_CHECKING:
+    import keras
+
+    from flairnb.settings import InferSettings
+
+log = logging.getLogger(__name__)
+
+HALO_VOX = 32
+# Peak memory of one pass, measured at width 4 to 16: this many float32 maps of `width` channels at full resolution.
+MAPS_AT_ONCE = 9.0
+RUNTIME_GB = 0.7
+
+Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Box = tuple[slice, slice, slice]
+
+
+def predict(model: keras.Model, work: NDArray[np.float32], brain: NDArray[np.bool_], infer: InferSettings) -> NDArray[np.float32]:
+    """Return the lesion probability of every brain voxel.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From :func:`flairnb.network.unet.build_unet`, trained.
+    work : (I, J, K) float32 array
+        FLAIR on the work grid, z-scored inside the brain.
+    brain : (I, J, K) bool array
+        Brain mask on the same grid.
+    infer : InferSettings
+        ``tiled``: cubes of ``patch`` voxels every ``step`` voxels, averaged
+        where they overlap (article, Image Preprocessing; 96 and 32).
+        ``whole``: one pass over the brain's box, split with a halo where one
+        pass would need more than ``memory_gb``.
+
+    Returns
+    -------
+    (I, J, K) float32 array
+        0 to 1 inside the brain, 0 outside. The same input, settings, machine
+        and thread count give the same bits.
+
+    Raises
+    ------
+    InputError
+        The two arrays do not share a shape, or are not 3D.
+    SettingsError
+        Unknown method, or a patch the network cannot halve often enough.
+    """
+    if work.ndim != 3 or work.shape != brain.shape:
+        raise InputError(f"expected a 3D volume and its brain mask, found shapes {work.shape} and {brain.shape}.")
+    if infer.method not in ("tiled", "whole"):
+        raise SettingsError(f"infer.method: expected 'tiled' or 'whole', found {infer.method!r}.")
+    brain = np.asarray(brain, dtype=bool)
+    probability = np.zeros(work.shape, dtype=np.float32)
+    if not brain.any():
+        return probability
+    box = mask_box(brain)
+    inside = brain[box]
+    volume = np.where(inside, work[box], 0).astype(np.float32)
+    if infer.method == "tiled":
+        found = _tiled(_forward(model), volume, infer.patch, infer.step, size_multiple(model))
+    else:
+        found = _whole(_forward(model), volume, infer.memory_gb, size_multiple(model), _width(model))
+    probability[box] = np.where(inside, found, 0)
+    return probability
+
+
+def size_multiple(model: keras.Model) -> int:
+    """Return the number that every input size must be a multiple of (16 for four levels)."""
+    return 2 ** sum(layer.name.endswith("_deconv") for layer in model.layers)
+
+
+def _width(model: keras.Model) -> int:
+    return int(model.get_layer("logits").kernel.shape[-2])
+
+
+@lru_cache(maxsize=2)
+def _forward(model: keras.Model) -> Forward:
+    """Compile the model once for all sizes; (i, j, k) in, lesion probability (i, j, k) out."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((1, None, None, None, 1), tf.float32)])
+    def lesion(x: Any) -> Any:
+        return model(x, training=False)[0, ..., 1]
+
+    return lambda volume: lesion(tf.constant(volume[None, ..., None])).numpy()
+
+
+def tile_starts(length: int, patch: int, step: int) -> list[int]:
+    """Return where tiles begin along one axis, relative to the brain's box.
+
+    The tiles cover the box and stick out equally on both sides (so the first
+    start may be negative).
+
+    Examples
+    --------
+    >>> tile_starts(140, 96, 32)
+    [-10, 22, 54]
+    >>> tile_starts(50, 96, 32)
+    [-23]
+    """
+    count = -(-max(0, length - patch) // step) + 1
+    first = -((patch + step * (count - 1) - length) // 2)
+    return [first + step * number for number in range(count)]
+
+
+def _tiled(forward: Forward, volume: NDArray[np.float32], patch: int, step: int, multiple: int) -> NDArray[np.float32]:
+    if patch % multiple or not 0 < step <= patch:
+        raise SettingsError(f"infer.patch: expected a multiple of {multiple} and a step of 1 to patch, found patch {patch}, step {step}.")
+    starts = [tile_starts(n, patch, step) for n in volume.shape]
+    before = [-s[0] for s in starts]
+    after = [s[-1] + patch - n for s, n in zip(starts, volume.shape, strict=True)]
+    padded = np.pad(volume, list(zip(before, after, strict=True)))
+    total = np.zeros(padded.shape, dtype=np.float32)
+    tiles = np.zeros(padded.shape, dtype=np.float32)
+    for corner in np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3) + before:
+        tile = tuple(slice(int(c), int(c) + patch) for c in corner)
+        if padded[tile].any():
+            total[tile] += forward(padded[tile])
+        tiles[tile] += 1
+    crop = tuple(slice(b, b + n) for b, n in zip(before, volume.shape, strict=True))
+    return total[crop] / tiles[crop]
+
+
+def _whole(forward: Forward, volume: NDArray[np.float32], memory_gb: float, multiple: int, width: int) -> NDArray[np.float32]:
+    extra = [-n % multiple for n in volume.shape]
+    padded = np.pad(volume, [(e // 2, e - e // 2) for e in extra])
+    found = np.empty(padded.shape, dtype=np.float32)
+    counts = split_counts(padded.shape, memory_gb, multiple, width)
+    if np.prod(counts) > 1:
+        log.info("whole: %s pieces, as one pass would need %.1f GB", counts, memory_needed_gb(padded.shape, width))
+    for core, region in _pieces(padded.shape, counts, multiple):
+        piece = forward(padded[region])
+        inner = tuple(slice(c.start - r.start, c.stop - r.start) for c, r in zip(core, region, strict=True))
+        found[core] = piece[inner]
+    return found[tuple(slice(e // 2, e // 2 + n) for e, n in zip(extra, volume.shape, strict=True))]
+
+
+def memory_needed_gb(shape: Sequence[int], width: int) -> float:
+    """Estimate the peak memory of one pass, TensorFlow included, in GB."""
+    return RUNTIME_GB + float(np.prod(shape)) * width * 4 * MAPS_AT_ONCE / 1e9
+
+
+def split_counts(shape: Sequence[int], memory_gb: float, multiple: int, width: int) -> list[int]:
+    """Return into how many pieces each axis is cut so that one pass fits `memory_gb`.
+
+    The axis with the longest pieces is cut first. Pieces are never thinner
+    than `multiple`; below that the limit is exceeded rather than refused.
+    """
+    counts = [1, 1, 1]
+    while memory_needed_gb(_piece_shape(shape, counts), width) > memory_gb:
+        cores = [n / c if n // (c + 1) >= multiple else 0 for n, c in zip(shape, counts, strict=True)]
+        if not any(cores):
+            break
+        counts[int(np.argmax(cores))] += 1
+    return counts
+
+
+def _piece_shape(shape: Sequence[int], counts: Sequence[int]) -> list[int]:
+    return [min(n, -(-n // c) + (2 * HALO_VOX if c > 1 else 0)) for n, c in zip(shape, counts, strict=True)]
+
+
+def _pieces(shape: Sequence[int], counts: Sequence[int], multiple: int) -> Iterator[tuple[Box, Box]]:
+    """Yield (core, region with halo); all borders lie on multiples of `multiple`."""
+    halo = -(-HALO_VOX // multiple) * multiple
+    edges = [
+        [multiple * round(number * n / (count * multiple)) for number in range(count + 1)] for n, count in zip(shape, counts, strict=True)
+    ]
+    for at in np.ndindex(*counts):
+        core = tuple(slice(e[a], e[a + 1]) for e, a in zip(edges, at, strict=True))
+        yield core, tuple(slice(max(0, c.start - halo), min(n, c.stop + halo)) for c, n in zip(core, shape, strict=True))

@@ -1,0 +1,203 @@
+"""Save, find and load trained networks; every load checks the file's SHA-256."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flairnb.errors import InputError, MissingDataError
+from flairnb.provenance import atomic_path, read_json, sha256_file, versions, write_json
+from flairnb.settings import NetworkSettings, as_dict
+
+if TYPE_CHECKING:
+    import keras
+
+log = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).parent / "shipped"
+SETTINGS_FILE = "settings.json"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network and what is needed to use it.
+
+    `spacing_mm` is the isotropic voxel size it was trained at, `threshold` the
+    probability from which a voxel is lesion, `card` its training provenance.
+    """
+
+    model: keras.Model
+    network: NetworkSettings
+    spacing_mm: float
+    threshold: float
+    sha256: str
+    name: str
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
+    model: keras.Model,
+    folder: str | Path,
+    *,
+    network: NetworkSettings,
+    spacing_mm: float,
+    name: str = "unet",
+    threshold: float = 0.5,
+    card: Mapping[str, Any] | None = None,
+    half: bool = False,
+) -> Path:
+    """Write ``<name>.keras`` and ``settings.json`` into a folder.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built by :func:`flairnb.network.unet.build_unet` from `network`.
+    folder : path
+        Made if absent; one network a folder.
+    network : NetworkSettings
+        The settings the model was built from.
+    spacing_mm : float
+        Isotropic voxel size of the training volumes, mm.
+    name : str
+        File name without extension.
+    threshold : float
+        Probability from which a voxel is lesion.
+    card : mapping, optional
+        Training provenance: data, recipe, epochs, seconds, limits.
+    half : bool
+        Store weights as float16: half the size; rounding moves a probability
+        by about 1e-3. They are float32 again after loading.
+
+    Returns
+    -------
+    Path
+        The ``.keras`` file.
+    """
+    from flairnb.network.unet import build_unet
+
+    clean = build_unet(network, name=name, dtype="float16" if half else "float32")
+    clean.set_weights(model.get_weights())
+    path = Path(folder) / f"{name}.keras"
+    with atomic_path(path) as temporary:
+        clean.save(temporary)
+    content = {
+        "name": name,
+        "file": path.name,
+        "sha256": sha256_file(path),
+        "storage": "float16" if half else "float32",
+        "spacing_mm": float(spacing_mm),
+        "threshold": float(threshold),
+        "network": as_dict(network),
+        "card": dict(card or {}),
+        "versions": versions(),
+    }
+    write_json(path.parent / SETTINGS_FILE, content)
+    return path
+
+
+def load_network(name_or_path: str | Path) -> Network:
+    """Load a trained network, float32, ready to predict.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A shipped name, a folder with ``settings.json``, or the ``.keras`` file
+        in such a folder.
+
+    Raises
+    ------
+    MissingDataError
+        Nothing of that name or path, or no ``settings.json`` beside it.
+    InputError
+        The file is not the one that ``settings.json`` describes (SHA-256), or
+        does not fit the network settings.
+    """
+    folder = _folder(name_or_path)
+    about = read_json(folder / SETTINGS_FILE)
+    path = folder / about["file"]
+    if not path.is_file():
+        raise MissingDataError(f"weights {path.name}: {SETTINGS_FILE} names the file, but it is absent. Copy both.")
+    found = sha256_file(path)
+    if found != about["sha256"]:
+        raise InputError(
+            f"weights {path.name}: expected sha256 {about['sha256'][:12]}..., found {found[:12]}...: "
+            "the file was changed or cut off. Copy it again together with its settings.json."
+        )
+    network = _network_settings(about["network"], path.name)
+    return Network(
+        model=_float32_model(path, network, about["name"]),
+        network=network,
+        spacing_mm=float(about["spacing_mm"]),
+        threshold=float(about["threshold"]),
+        sha256=found,
+        name=about["name"],
+        card=about.get("card", {}),
+    )
+
+
+def _float32_model(path: Path, network: NetworkSettings, name: str) -> keras.Model:
+    """Rebuild the network from code and give it the file's weights."""
+    import keras
+
+    from flairnb.network.layers import layer_classes
+    from flairnb.network.unet import build_unet
+
+    layer_classes()
+    stored = keras.saving.load_model(path, compile=False, safe_mode=True)
+    model = build_unet(network, name=name)
+    try:
+        model.set_weights([w.astype("float32") for w in stored.get_weights()])
+    except ValueError as problem:
+        raise InputError(f"weights {path.name}: they do not fit the network that settings.json describes: {problem}") from None
+    return model
+
+
+def _network_settings(values: Mapping[str, Any], what: str) -> NetworkSettings:
+    known = {f.name for f in dataclasses.fields(NetworkSettings)}
+    if set(values) != known:
+        raise InputError(f"weights {what}: expected network settings {sorted(known)}, found {sorted(values)}.")
+    return NetworkSettings(**values)
+
+
+def _folder(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    for folder in (path, path.parent if path.suffix == ".keras" else path, SHIPPED / str(name_or_path)):
+        if (folder / SETTINGS_FILE).is_file():
+            return folder
+    names = ", ".join(shipped_names()) or "none"
+    raise MissingDataError(
+        f"weights {path.name!r}: expected a shipped name ({names}), or a .keras file with its {SETTINGS_FILE} beside it; found neither."
+    )
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the networks that came with the package, oldest name first."""
+    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{SETTINGS_FILE}"))
+
+
+def default_weights(work_root: str | Path | None = None) -> Path:
+    """Return the folder of the network to use when none is named.
+
+    The last shipped network; without one, the newest network that a run left
+    in ``<work_root>/*/models/unet``, the `demo` profile's first.
+
+    Raises
+    ------
+    MissingDataError
+        There is neither.
+    """
+    if names := shipped_names():
+        return SHIPPED / names[-1]
+    root = Path(work_root) if work_root is not None else Path("work")
+    made = sorted(root.glob(f"*/models/*/{SETTINGS_FILE}"), key=lambda p: (p.parts[-4] == "demo", p.stat().st_mtime))
+    if made:
+        log.warning("no trained network ships with this version: using the one from profile %s", made[-1].parts[-4])
+        return made[-1].parent
+    raise MissingDataError(
+        "weights: no network ships with this version and no run has made one. "
+        "Run `flairnb run 03 --profile demo` (or `make report`) first, or name a file with --weights."
+    )
