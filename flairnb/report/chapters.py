@@ -71,9 +71,12 @@ class Chapter:
 
 
 def repository_root() -> Path:
-    """Return the checkout that holds this package, else the current folder."""
+    """Return the checkout that holds this package, else the one we stand in."""
     root = Path(__file__).resolve().parents[2]
-    return root if (root / "notebooks").is_dir() else Path.cwd()
+    if (root / "notebooks").is_dir():
+        return root
+    here = Path.cwd()
+    return here.parent if here.name == "notebooks" else here
 
 
 def notebooks_dir() -> Path:

@@ -1,0 +1,147 @@
+"""Executed notebooks to pages that need no network, no script, no kernel."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flairnb.errors import WorkFailed
+from flairnb.provenance import atomic_path
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+FOOTER = (
+    "Made by flairnb, an independent reconstruction of Duong et al., AJNR Am J Neuroradiol 2019;40:1282-1290. "
+    "Research and teaching only, not for clinical use."
+)
+
+#: Static pictures win over interactive forms of the same output.
+PRIORITY = ["image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain"]
+
+_FETCHES = re.compile(
+    r"""<(?:script|iframe|object|embed|audio|video|source)\b|<link\b(?![^>]*\bhref=["']?data:)[^>]*>"""
+    r"""|<img\b[^>]*\bsrc=["']?(?!data:)[^>]*>|@import\b|url\(\s*["']?(?:https?:)?//""",
+    flags=re.IGNORECASE,
+)
+_CODE = re.compile(r"<(pre|code)\b.*?</\1>", flags=re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template says around a notebook's cells.
+
+    Attributes
+    ----------
+    title, profile, banner : str
+        `banner` says what kind of data the page shows; empty for none.
+    previous, next : str
+        File names of the neighbouring chapters, ``""`` at the ends.
+    """
+
+    title: str
+    profile: str
+    banner: str = ""
+    previous: str = ""
+    next: str = ""
+
+
+def banner_for(source: str) -> str:
+    """Return the line over every page: what data it shows, and what it is not for."""
+    if source == "phantom":
+        return "Simulated patients (phantom data): no number on this page comes from a real person. Not for clinical use."
+    return "Research and teaching only. Not for clinical use."
+
+
+def render_notebook(notebook: Any, page: Page) -> str:
+    """Render an executed notebook as one self-contained page.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        Executed; widget state and stray metadata are dropped.
+    page : Page
+
+    Returns
+    -------
+    str
+        HTML with the pictures embedded and the code folded.
+
+    Raises
+    ------
+    WorkFailed
+        When an output would make a browser fetch something.
+    """
+    import copy
+
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    notebook = copy.deepcopy(notebook)
+    notebook.metadata.pop("widgets", None)
+    config = Config()
+    config.NbConvertBase.display_data_priority = PRIORITY
+    exporter = HTMLExporter(
+        config=config,
+        template_name="flairnb",
+        extra_template_basedirs=[str(TEMPLATES)],
+        embed_images=True,
+    )
+    context = {
+        "title": page.title,
+        "profile": page.profile,
+        "banner": page.banner,
+        "previous": page.previous,
+        "next": page.next,
+        "footer": FOOTER,
+        "style": style(),
+    }
+    text, _ = exporter.from_notebook_node(notebook, resources={"page": context})
+    check_self_contained(text, page.title)
+    return text
+
+
+def write_page(notebook: Any, page: Page, path: Path) -> Path:
+    """Render a notebook and write the page atomically."""
+    text = render_notebook(notebook, page)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def style() -> str:
+    """Return the style sheet that chapters and index share."""
+    return (TEMPLATES / "style.css").read_text(encoding="utf-8")
+
+
+def fetches(text: str) -> list[str]:
+    """List the elements of a page that would run or load something.
+
+    Text inside ``<pre>`` and ``<code>`` is shown, not run, and does not count;
+    a plain ``<a href>`` fetches nothing by itself.
+
+    Examples
+    --------
+    >>> fetches('<p><a href="https://doi.org/10">paper</a></p>')
+    []
+    >>> fetches('<script src="https://cdn/x.js"></script>')
+    ['<script']
+    """
+    return [match.group(0)[:120] for match in _FETCHES.finditer(_CODE.sub("", text))]
+
+
+def check_self_contained(text: str, what: str) -> None:
+    """Refuse a page that would fetch anything.
+
+    Raises
+    ------
+    WorkFailed
+        With the first offending elements.
+    """
+    found = fetches(text)
+    if found:
+        raise WorkFailed(
+            f"{what}: expected a page that loads nothing, found {len(found)} element(s) that run or fetch, "
+            f"first {found[0]!r}. Show a static picture instead of a widget or a script in that notebook."
+        )

@@ -1,0 +1,126 @@
+"""The report's first page, for a reader who will never see the code."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from flairnb.provenance import atomic_path
+from flairnb.report.chapters import Chapter
+from flairnb.report.html import FOOTER, TEMPLATES, banner_for, check_self_contained, style
+from flairnb.report.record import Outcome, git_state, lock_hash, now
+
+#: Figures of the work folder that the first page shows, with their captions.
+FIGURES = (
+    (
+        "examples",
+        "One slice of several validation cases: the FLAIR image alone, the network's lesion outline, and the "
+        "reference reader's (layout of the paper's Figure 3). Radiological convention: the patient's right (R) is on the left.",
+    ),
+    (
+        "dice_by_method",
+        "Dice score of every validation case by method, with the median (layout of the paper's Figure 1A). Dice is the overlap "
+        "of two outlines: 1 when they are the same, 0 when they share no voxel.",
+    ),
+)
+
+#: Table that notebook 05 leaves for this page.
+TABLE = "tables/key_numbers.tsv"
+
+
+def write_index(report: Path, chapters: list[Chapter], outcomes: list[Outcome], settings: Any, work_dir: Path) -> Path:
+    """Write ``index.html``.
+
+    Parameters
+    ----------
+    report : Path
+        Folder of the report.
+    chapters : list of Chapter
+        Those that have a page.
+    outcomes : list of Outcome
+        Times and states, by chapter.
+    settings : Settings
+    work_dir : Path
+        Where the key figures and the key table are read from; what a run has
+        not made yet is left out.
+
+    Returns
+    -------
+    Path
+    """
+    text = render_index(chapters, outcomes, settings, work_dir)
+    check_self_contained(text, "index.html")
+    path = Path(report) / "index.html"
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def render_index(chapters: list[Chapter], outcomes: list[Outcome], settings: Any, work_dir: Path) -> str:
+    """Return the first page as text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(loader=FileSystemLoader(str(TEMPLATES)), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    by_number = {outcome.chapter.number: outcome for outcome in outcomes}
+    rows = [
+        {
+            "number": chapter.number,
+            "href": chapter.html,
+            "title": chapter.title,
+            "question": chapter.question,
+            "minutes": f"{by_number[chapter.number].seconds / 60:.1f}" if chapter.number in by_number else "",
+        }
+        for chapter in chapters
+    ]
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    return environment.get_template("index.html.j2").render(
+        style=style(),
+        footer=FOOTER,
+        banner=banner_for(settings.cohort.source),
+        simulated=settings.cohort.source == "phantom",
+        profile=settings.profile,
+        chapters=rows,
+        failed=[f"{outcome.chapter.stem}: {outcome.reason}" for outcome in failed],
+        figures=_figures(work_dir),
+        table=_key_table(work_dir),
+        facts=_facts(outcomes, settings),
+    )
+
+
+def _figures(work_dir: Path) -> list[dict[str, str]]:
+    found = []
+    for name, caption in FIGURES:
+        path = work_dir / "figures" / f"{name}.png"
+        if path.is_file():
+            data = base64.b64encode(path.read_bytes()).decode()
+            found.append({"src": f"data:image/png;base64,{data}", "caption": caption})
+    return found
+
+
+def _key_table(work_dir: Path) -> dict[str, Any] | None:
+    path = work_dir / TABLE
+    if not path.is_file():
+        return None
+    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return {"columns": lines[0], "rows": lines[1:]}
+
+
+def _facts(outcomes: list[Outcome], settings: Any) -> list[tuple[str, str]]:
+    from flairnb.provenance import machine, versions
+    from flairnb.settings import settings_hash
+
+    code, host, installed = git_state(), machine(), versions()
+    changed = " (with local changes)" if code["dirty"] else ""
+    peak = max((outcome.peak_gb for outcome in outcomes), default=0.0)
+    return [
+        ("Finished", now()),
+        ("Profile, seed", f"{settings.profile}, {settings.seed}"),
+        ("Settings", settings_hash(settings)),
+        ("Code", f"{code['commit'][:12]}{changed}"),
+        ("Locked packages", lock_hash()[:12]),
+        ("Machine", f"{host['cores']} cores, {host['memory_gb']} GB, {host['system']} {host['architecture']}"),
+        ("Time", f"{sum(outcome.seconds for outcome in outcomes) / 60:.1f} minutes in all"),
+        ("Peak memory", f"{peak:.1f} GB"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in installed.items())),
+    ]

@@ -1,0 +1,278 @@
+"""Run the notebooks one after the other and leave a report.
+
+papermill executes; this module adds what papermill leaves open: unknown
+parameters are refused, unchanged notebooks are skipped, the kernel is this
+very interpreter, and what was run is written down.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flairnb.errors import FlairnbError, WorkFailed
+from flairnb.provenance import write_json
+from flairnb.report import record, sources
+from flairnb.report.chapters import Chapter, choose, maker_of, read_chapters, repository_root
+from flairnb.report.record import Outcome
+from flairnb.report.start import effective_settings, work_dir_of
+
+logger = logging.getLogger(__name__)
+
+#: Longest time one cell may take, in seconds; none where training takes days.
+CELL_TIMEOUT_S = {"smoke": 600, "demo": 3600}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What `run_notebooks` left.
+
+    Attributes
+    ----------
+    index : Path
+        The report's first page.
+    outcomes : tuple of Outcome
+    """
+
+    index: Path
+    outcomes: tuple[Outcome, ...]
+
+
+def run_notebooks(  # noqa: PLR0913 - one argument for each word of the command line
+    which: str | list[str] = "all",
+    profile: str = "demo",
+    jobs: int | None = None,
+    from_: str | None = None,
+    sets: Iterable[str] = (),
+    *,
+    reports_dir: str | Path = "",
+    force: bool = False,
+    say: Callable[[str], None] = logger.info,
+) -> RunResult:
+    """Run notebooks and write ``reports/<profile>/``.
+
+    Parameters
+    ----------
+    which : "all" or list of str
+        Notebook numbers.
+    profile : str
+    jobs : int, optional
+        Cases at a time; all processors.
+    from_ : str, optional
+        Leave out the notebooks before this number.
+    sets : iterable of str
+        ``key=value``: a notebook parameter (``seed=3``), or a setting when the
+        key has a dot (``train.epochs=3``).
+    reports_dir : str or Path
+        Where the report goes; ``reports/<profile>`` in the checkout.
+    force : bool
+        Run also what has not changed.
+    say : callable
+        Receives one line of progress at a time.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    SettingsError
+        For an unknown notebook, profile, setting or parameter.
+    WorkFailed
+        When a notebook fails: carries the cell's error and where the partly
+        executed notebook is. The report of what did run is written first.
+    """
+    chapters = read_chapters()
+    chosen = choose(chapters, which, from_)
+    parameters = _parameters(chosen, profile, sets)
+    settings = effective_settings(profile, int(parameters["seed"]), str(parameters["overrides"]))
+    work_dir = work_dir_of(profile, str(parameters["out_dir"]))
+    report = Path(reports_dir) if reports_dir else repository_root() / "reports" / profile
+    keys = _keys(chapters, settings, parameters)
+
+    failure: FlairnbError | None = None
+    outcomes: list[Outcome] = []
+    for chapter in chosen:
+        why = "asked to" if force else record.reason_to_run(chapter, keys[chapter.number], work_dir)
+        if not why:
+            outcomes.append(_before(chapter, work_dir, "skipped", "unchanged since it was last run"))
+            say(f"{chapter.stem}: skipped, unchanged since it was last run")
+            continue
+        say(f"{chapter.stem}: running ({why})")
+        outcome, failure = _run_one(chapter, parameters, keys[chapter.number], work_dir, jobs, why)
+        outcomes.append(outcome)
+        if failure is not None:
+            break
+        say(f"{chapter.stem}: done in {outcome.seconds:.0f} s")
+
+    index = write_report(chapters, outcomes, settings, parameters, work_dir, report)
+    if failure is not None:
+        raise failure
+    say(f"report: {index.name} in {report.parent.name}/{report.name}")
+    return RunResult(index, tuple(outcomes))
+
+
+def execute(
+    chapter: Chapter,
+    parameters: Mapping[str, Any],
+    output: Path,
+    jobs: int | None = None,
+    cell_timeout_s: float | None = None,
+) -> Any:
+    """Execute one notebook with papermill.
+
+    Parameters
+    ----------
+    chapter : Chapter
+    parameters : mapping
+        Only names that the notebook declares.
+    output : Path
+        Where the executed notebook goes; a failed one stays beside it with
+        ``partial-`` before its name.
+    jobs : int, optional
+    cell_timeout_s : float, optional
+
+    Returns
+    -------
+    nbformat.NotebookNode
+
+    Raises
+    ------
+    WorkFailed
+        Carries the failing cell's error and the name of the partial notebook.
+    """
+    import papermill
+    from joblib import cpu_count
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    from flairnb.report.kernel import kernel_manager_for
+
+    notebook = sources.read_source(chapter)
+    sources.check_parameters(parameters, sources.parameters_of(notebook), f"notebook {chapter.stem}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f"partial-{output.name}")
+    try:
+        executed = papermill.execute_notebook(
+            notebook,
+            str(partial),
+            parameters=dict(parameters),
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            log_output=False,
+            cwd=str(chapter.path.parent),
+            start_timeout=180,
+            execution_timeout=cell_timeout_s,
+            store_widget_state=False,
+            kernel_manager_class=kernel_manager_for(jobs or cpu_count()),
+        )
+    except papermill.PapermillExecutionError as error:
+        raise WorkFailed(
+            f"notebook {chapter.stem} failed in cell {error.exec_count}: {error.ename}: {error.evalue} "
+            f"The notebook up to there is {partial.name} in the work folder's runs/."
+        ) from error
+    except (CellTimeoutError, DeadKernelError) as error:
+        raise WorkFailed(
+            f"notebook {chapter.stem} was stopped: {type(error).__name__}: {str(error).splitlines()[0]} "
+            f"The notebook up to there is {partial.name} in the work folder's runs/."
+        ) from error
+    partial.replace(output)
+    return executed
+
+
+def write_report(
+    chapters: list[Chapter],
+    outcomes: list[Outcome],
+    settings: Any,
+    parameters: Mapping[str, Any],
+    work_dir: Path,
+    report: Path,
+) -> Path:
+    """Write the pages, ``numbers.json``, ``run.json`` and ``index.html``.
+
+    Every chapter that has ever been run in this work folder gets its page, so
+    that running one notebook again does not thin the report out.
+    """
+    import nbformat
+
+    from flairnb.report import html, index
+
+    report.mkdir(parents=True, exist_ok=True)
+    shown = [chapter for chapter in chapters if record.executed_path(chapter, work_dir).is_file()]
+    banner = html.banner_for(settings.cohort.source)
+    for place, chapter in enumerate(shown):
+        page = html.Page(
+            title=chapter.title,
+            profile=settings.profile,
+            banner=banner,
+            previous=shown[place - 1].html if place else "",
+            next=shown[place + 1].html if place + 1 < len(shown) else "",
+        )
+        notebook = nbformat.read(record.executed_path(chapter, work_dir), as_version=4)
+        html.write_page(notebook, page, report / chapter.html)
+    ran = {outcome.chapter.number: outcome for outcome in outcomes}
+    for chapter in shown:
+        if chapter.number not in ran:
+            ran[chapter.number] = _before(chapter, work_dir, "earlier", "from an earlier run")
+    everything = [ran[number] for number in sorted(ran)]
+    write_json(report / "numbers.json", record.read_numbers(shown, work_dir))
+    write_json(report / "run.json", record.run_record(settings, everything, parameters))
+    return index.write_index(report, shown, everything, settings, work_dir)
+
+
+def _run_one(
+    chapter: Chapter, parameters: Mapping[str, Any], key: str, work_dir: Path, jobs: int | None, why: str
+) -> tuple[Outcome, FlairnbError | None]:
+    from flairnb.report.memory import MemoryWatch
+
+    start = time.perf_counter()
+    timeout = CELL_TIMEOUT_S.get(str(parameters["profile"]))
+    with MemoryWatch() as watch:
+        try:
+            execute(chapter, parameters, record.executed_path(chapter, work_dir), jobs, timeout)
+        except WorkFailed as error:
+            return Outcome(chapter, "failed", time.perf_counter() - start, str(error), watch.peak_gb), error
+    seconds = time.perf_counter() - start
+    record.write_state(chapter, work_dir, key, seconds, watch.peak_gb)
+    return Outcome(chapter, "done", seconds, why, watch.peak_gb), None
+
+
+def _before(chapter: Chapter, work_dir: Path, status: str, reason: str) -> Outcome:
+    state = record.read_state(chapter, work_dir)
+    return Outcome(chapter, status, float(state.get("seconds", 0.0)), reason, float(state.get("peak_memory_gb", 0.0)))
+
+
+def _parameters(chosen: list[Chapter], profile: str, sets: Iterable[str]) -> dict[str, Any]:
+    given, overrides = sources.split_sets(sets)
+    parameters: dict[str, Any] = {"profile": profile, "seed": 2019, "data_dir": "", "out_dir": "", "overrides": ""}
+    for chapter in chosen:
+        known = sources.parameters_of(sources.read_source(chapter))
+        sources.check_parameters(given, known, f"notebook {chapter.stem}")
+    parameters.update(given)
+    parameters["overrides"] = " ".join(filter(None, [str(parameters["overrides"]), overrides]))
+    parameters["seed"] = _whole_number("seed", parameters["seed"])
+    return parameters
+
+
+def _whole_number(name: str, value: Any) -> int:
+    from flairnb.errors import SettingsError
+
+    try:
+        return int(value)
+    except ValueError:
+        raise SettingsError(f"{name}: expected a whole number, received {value!r}.") from None
+
+
+def _keys(chapters: list[Chapter], settings: Any, parameters: Mapping[str, Any]) -> dict[str, str]:
+    from flairnb.settings import settings_hash
+
+    keys: dict[str, str] = {}
+    for chapter in chapters:
+        fingerprint = sources.code_fingerprint(chapter.path.read_text(encoding="utf-8"))
+        before = {keys[maker] for name in chapter.needs if (maker := maker_of(name)) in keys}
+        keys[chapter.number] = record.chapter_key(chapter, fingerprint, settings_hash(settings), parameters, before)
+    return keys

@@ -1,0 +1,152 @@
+"""What a run was: code, settings, machine, times; and what it can skip."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flairnb.provenance import content_hash, machine, read_json, sha256_file, versions, write_json
+from flairnb.report.chapters import Chapter, repository_root
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one chapter went.
+
+    Attributes
+    ----------
+    status : str
+        ``"done"``, ``"skipped"`` (unchanged since it was last run) or
+        ``"failed"``.
+    seconds : float
+        Wall time of the run that made the outputs.
+    reason : str
+        Why it was run, skipped or what failed.
+    peak_gb : float
+        Peak memory of the kernel with all its workers, in GB.
+    """
+
+    chapter: Chapter
+    status: str
+    seconds: float
+    reason: str = ""
+    peak_gb: float = 0.0
+
+
+def git_state(root: Path | None = None) -> dict[str, Any]:
+    """Return the commit and whether files differ from it; ``unknown`` outside git."""
+    root = repository_root() if root is None else root
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "unknown", "dirty": None}
+    return {"commit": commit, "dirty": bool(changed)}
+
+
+def lock_hash() -> str:
+    """Return the SHA-256 of requirements.lock, ``absent`` without one."""
+    lock = repository_root() / "requirements.lock"
+    return sha256_file(lock) if lock.is_file() else "absent"
+
+
+def chapter_key(chapter: Chapter, fingerprint: str, settings_hash: str, parameters: Mapping[str, Any], before: Iterable[str]) -> str:
+    """Return a hash of all that a chapter's outputs follow from.
+
+    Parameters
+    ----------
+    chapter : Chapter
+    fingerprint : str
+        Of the notebook's text and the code it reaches.
+    settings_hash : str
+    parameters : mapping
+        The notebook's parameters; the folders' places do not count.
+    before : iterable of str
+        Keys of the chapters whose outputs it reads.
+    """
+    manifest = Path(str(parameters.get("data_dir", ""))) / "manifest.tsv"
+    data = sha256_file(manifest) if parameters.get("data_dir") and manifest.is_file() else ""
+    return content_hash(chapter.number, fingerprint, settings_hash, parameters.get("seed"), data, sorted(before))
+
+
+def reason_to_run(chapter: Chapter, key: str, work_dir: Path) -> str:
+    """Say why a chapter must run; ``""`` when its outputs are there and current."""
+    state = read_state(chapter, work_dir)
+    if not state:
+        return "not run before"
+    if state.get("key") != key:
+        return "its code, settings or inputs changed"
+    absent = [name for name in chapter.makes if not (work_dir / name).is_file()]
+    if absent:
+        return f"{absent[0]} is gone"
+    return "" if executed_path(chapter, work_dir).is_file() else "its executed copy is gone"
+
+
+def executed_path(chapter: Chapter, work_dir: Path) -> Path:
+    """Return the path of the executed notebook, outputs included."""
+    return work_dir / "runs" / f"{chapter.stem}.ipynb"
+
+
+def read_state(chapter: Chapter, work_dir: Path) -> dict[str, Any]:
+    """Return what is recorded of a chapter's last complete run, ``{}`` if none."""
+    path = work_dir / "runs" / f"{chapter.number}_state.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def write_state(chapter: Chapter, work_dir: Path, key: str, seconds: float, peak_gb: float) -> None:
+    """Record a complete run of a chapter."""
+    write_json(
+        work_dir / "runs" / f"{chapter.number}_state.json",
+        {"key": key, "seconds": round(seconds, 1), "peak_memory_gb": peak_gb, "finished": now()},
+    )
+
+
+def read_numbers(chapters: list[Chapter], work_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return the numbers of every chapter that has any, by file stem."""
+    found = {}
+    for chapter in chapters:
+        path = work_dir / "runs" / f"{chapter.number}_numbers.json"
+        if path.is_file():
+            found[chapter.stem] = read_json(path)
+    return found
+
+
+def run_record(settings: Any, outcomes: list[Outcome], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``run.json``.
+
+    Notes
+    -----
+    Holds no path and no host name, so that it can be shown to anyone.
+    """
+    from flairnb.settings import as_dict, settings_hash
+
+    return {
+        "profile": settings.profile,
+        "seed": settings.seed,
+        "finished": now(),
+        "code": git_state(),
+        "lock_sha256": lock_hash(),
+        "settings_hash": settings_hash(settings),
+        "settings": as_dict(settings),
+        "parameters": {name: value for name, value in parameters.items() if name not in ("data_dir", "out_dir")},
+        "versions": versions(),
+        "machine": machine(),
+        "peak_memory_gb": max((outcome.peak_gb for outcome in outcomes), default=0.0),
+        "wall_seconds": {outcome.chapter.stem: round(outcome.seconds, 1) for outcome in outcomes},
+        "wall_seconds_total": round(sum(outcome.seconds for outcome in outcomes), 1),
+        "status": {outcome.chapter.stem: outcome.status for outcome in outcomes},
+    }
+
+
+def now() -> str:
+    """Return the time now, UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout.strip()

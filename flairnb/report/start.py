@@ -1,0 +1,232 @@
+"""Open a notebook's run: its settings, its folders, its inputs, its numbers."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flairnb.errors import MissingDataError, SettingsError
+from flairnb.provenance import atomic_path, write_json
+from flairnb.report.chapters import MAKES, NEEDS, maker_of, notebooks_dir, repository_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from flairnb.settings import Settings
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a notebook knows of its surroundings.
+
+    Attributes
+    ----------
+    notebook : str
+        Two digits.
+    settings : Settings
+        The effective ones: the profile with the overrides applied.
+    seed : int
+    work_dir : Path
+        Everything the notebooks make; files are handed on through it.
+    data_dir : Path or None
+        A hospital's own data; None for the phantom cohort.
+    jobs : int
+        Cases at a time.
+    """
+
+    notebook: str
+    settings: Settings
+    seed: int
+    work_dir: Path
+    data_dir: Path | None
+    jobs: int
+
+    def path(self, name: str) -> Path:
+        """Return a path in the work folder; its folder is made if needed."""
+        path = self.work_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Read a tab-separated table of the work folder.
+
+        Raises
+        ------
+        MissingDataError
+            When it is absent; says which notebook makes it.
+        """
+        import pandas as pd
+
+        path = self.work_dir / name
+        if not path.is_file():
+            raise MissingDataError(_absent(name, self.notebook))
+        return pd.read_csv(path, sep="\t", keep_default_na=True)
+
+    def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Write a table, tab-separated, and hand it back to be shown."""
+        with atomic_path(self.path(name)) as temporary:
+            table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+        return table
+
+    def keep(self, figure: Figure, name: str) -> Any:
+        """Write a figure as ``figures/<name>.png`` and show exactly that picture."""
+        from IPython.display import Image
+        from matplotlib import pyplot as plt
+
+        path = self.path(f"figures/{name}.png")
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": "flairnb"})
+        plt.close(figure)
+        return Image(filename=str(path))
+
+    def finish(self, numbers: Mapping[str, Any]) -> pd.DataFrame:
+        """Write the notebook's numbers and check that it made what it promises.
+
+        Parameters
+        ----------
+        numbers : mapping
+            Name to number (or short text). A name is written once, by one
+            notebook.
+
+        Returns
+        -------
+        DataFrame
+            The numbers as a table, to end the notebook with.
+
+        Raises
+        ------
+        MissingDataError
+            When a file that later notebooks count on was not made.
+        """
+        import pandas as pd
+
+        missing = [name for name in MAKES.get(self.notebook, ()) if not (self.work_dir / name).is_file()]
+        if missing:
+            raise MissingDataError(
+                f"Notebook {self.notebook} should leave {', '.join(missing)} in the work folder, but did not. "
+                "Run its cells from the top; if that does not help, the step above failed for every case."
+            )
+        numbers = {name: _plain(value) for name, value in numbers.items()}
+        write_json(self.path(f"runs/{self.notebook}_numbers.json"), numbers)
+        return pd.DataFrame({"number": list(numbers), "value": [_shown(value) for value in numbers.values()]})
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("profile", self.settings.profile),
+            ("seed", self.seed),
+            ("cohort", "phantom (simulated)" if self.settings.cohort.source == "phantom" else "your manifest"),
+            ("cases at a time", self.jobs),
+            ("reads", ", ".join(NEEDS.get(self.notebook, ())) or "nothing made before"),
+            ("makes", ", ".join(MAKES.get(self.notebook, ())) or "nothing on disk"),
+        ]
+        body = "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>" for key, value in rows)
+        return f"<table>{body}</table>"
+
+
+def start(
+    notebook: str,
+    profile: str = "demo",
+    seed: int = 2019,
+    data_dir: str = "",
+    out_dir: str = "",
+    overrides: str = "",
+) -> Run:
+    """Open the run of a notebook and check its inputs.
+
+    Parameters
+    ----------
+    notebook : str
+        ``"03"`` or ``"03_training"``.
+    profile : str
+        A profile of ``profiles.toml``.
+    seed : int
+        Every random draw of the run follows from it.
+    data_dir : str
+        Root of a hospital's own data with its ``manifest.tsv``; ``""`` for the
+        environment variable ``FLAIRNB_DATA_DIR``, else the phantom cohort.
+    out_dir : str
+        Work folder; ``""`` for ``work/<profile>`` in the checkout.
+    overrides : str
+        Settings to change, such as ``"train.epochs=3 network.width=8"``.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    SettingsError
+        For an unknown profile, setting or notebook.
+    MissingDataError
+        When an input is absent; says which notebook makes it.
+    """
+    from joblib import cpu_count
+
+    number = str(notebook).split("_", 1)[0]
+    if number not in MAKES:
+        raise SettingsError(f"Expected a notebook number out of {', '.join(MAKES)}, received {notebook!r}.")
+    settings = effective_settings(profile, seed, overrides)
+    run = Run(
+        notebook=number,
+        settings=settings,
+        seed=seed,
+        work_dir=work_dir_of(profile, out_dir),
+        data_dir=_data_dir(data_dir, settings),
+        jobs=cpu_count(),
+    )
+    absent = [name for name in NEEDS.get(number, ()) if not (run.work_dir / name).exists()]
+    if absent:
+        raise MissingDataError(_absent(absent[0], number))
+    run.work_dir.mkdir(parents=True, exist_ok=True)
+    return run
+
+
+def effective_settings(profile: str, seed: int, overrides: str = "") -> Settings:
+    """Return a profile's settings with the seed and the overrides applied."""
+    from flairnb import settings
+
+    return settings.load(profile, overrides, seed=seed)
+
+
+def work_dir_of(profile: str, out_dir: str = "") -> Path:
+    """Return the work folder of a profile."""
+    return Path(out_dir).expanduser().resolve() if out_dir else repository_root() / "work" / profile
+
+
+def _data_dir(data_dir: str, settings: Settings) -> Path | None:
+    given = data_dir or (os.environ.get("FLAIRNB_DATA_DIR", "") if settings.cohort.source == "manifest" else "")
+    if not given:
+        return None
+    path = Path(given).expanduser().resolve()
+    if not path.is_dir():
+        raise MissingDataError(
+            f"Expected a folder of patients' data, found none at {path.name!r}. "
+            "Set data_dir (or FLAIRNB_DATA_DIR) to the folder that the manifest's paths start from."
+        )
+    return path
+
+
+def _absent(name: str, reader: str) -> str:
+    maker = maker_of(name)
+    if maker is None:
+        return f"Notebook {reader} needs {name} in the work folder, which does not exist."
+    stem = next((path.stem for path in notebooks_dir().glob(f"{maker}_*.py")), maker)
+    return (
+        f"Notebook {reader} needs {name}, which notebook {stem} makes and which does not exist yet. "
+        f"Run that notebook first, or: flairnb run {maker}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    item = getattr(value, "item", None)
+    value = item() if callable(item) else value
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,183 @@
+"""The papermill driver on two small notebooks of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from flairnb.errors import SettingsError, WorkFailed
+from flairnb.report import chapters as chapters_module
+from flairnb.report import pipeline, sources
+
+HEADER = """# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+"""
+
+FIRST = (
+    HEADER
+    + """# %% [markdown]
+# # First chapter
+#
+# **Does the driver run notebooks?**
+
+# %% tags=["parameters"]
+profile: str = "demo"  # which profile
+seed: int = 2019  # seed of all draws
+data_dir: str = ""  # your data
+out_dir: str = ""  # the work folder
+overrides: str = ""  # settings to change
+
+# %%
+import json
+import sys
+from pathlib import Path
+
+folder = Path(out_dir)
+(folder / "runs").mkdir(parents=True, exist_ok=True)
+count = folder / "count.txt"
+count.write_text(count.read_text() + "x" if count.exists() else "x")
+(folder / "seen.json").write_text(json.dumps({"python": sys.executable, "seed": seed, "profile": profile}))
+(folder / "runs" / "07_numbers.json").write_text(json.dumps({"answer": 42}))
+seed
+"""
+)
+
+FAILS = FIRST.replace("First chapter", "Second chapter").replace("import json\n", "raise RuntimeError('no such luck')\n", 1)
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A folder of notebooks with one chapter, 07, in it."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    (folder / "07_first.py").write_text(FIRST, encoding="utf-8")
+    monkeypatch.setattr(chapters_module, "notebooks_dir", lambda: folder)
+    return folder
+
+
+def run(tmp_path, *sets, which="all", **more):
+    said = []
+    result = pipeline.run_notebooks(
+        which,
+        profile="smoke",
+        jobs=1,
+        sets=[f"out_dir={tmp_path / 'work'}", *sets],
+        reports_dir=tmp_path / "report",
+        say=said.append,
+        **more,
+    )
+    return result, said
+
+
+@pytest.mark.slow
+def test_a_run_leaves_page_index_numbers_and_record_and_the_second_run_skips(book, tmp_path):
+    import sys
+
+    result, _ = run(tmp_path, "seed=5", "train.epochs=1")
+    report = tmp_path / "report"
+    assert {path.name for path in report.iterdir()} == {"07_first.html", "index.html", "numbers.json", "run.json"}
+    assert result.index == report / "index.html"
+    assert json.loads((report / "numbers.json").read_text()) == {"07_first": {"answer": 42}}
+    seen = json.loads((tmp_path / "work" / "seen.json").read_text())
+    assert seen == {"python": sys.executable, "seed": 5, "profile": "smoke"}
+
+    written = json.loads((report / "run.json").read_text())
+    assert written["settings"]["train"]["epochs"] == 1
+    assert written["seed"] == 5 and written["status"] == {"07_first": "done"}
+    assert written["peak_memory_gb"] > 0.02 and written["wall_seconds"]["07_first"] > 0
+    assert re.fullmatch(r"[0-9a-f]{40}|unknown", written["code"]["commit"])
+    assert str(tmp_path) not in json.dumps(written)
+
+    again, said = run(tmp_path, "seed=5", "train.epochs=1")
+    assert [outcome.status for outcome in again.outcomes] == ["skipped"] and "skipped, unchanged" in said[0]
+    assert (tmp_path / "work" / "count.txt").read_text() == "x"
+    assert json.loads((report / "run.json").read_text())["wall_seconds"] == written["wall_seconds"]
+
+    changed, said = run(tmp_path, "seed=6", "train.epochs=1")
+    assert [outcome.status for outcome in changed.outcomes] == ["done"] and "changed" in said[0]
+    (book / "07_first.py").write_text(FIRST + "\n# %%\n1 + 1\n", encoding="utf-8")
+    edited, _ = run(tmp_path, "seed=6", "train.epochs=1")
+    assert edited.outcomes[0].status == "done"
+    assert (tmp_path / "work" / "count.txt").read_text() == "xxx"
+
+
+@pytest.mark.slow
+def test_a_failing_cell_stops_the_run_names_the_error_and_keeps_the_partial_notebook(book, tmp_path):
+    (book / "08_second.py").write_text(FAILS, encoding="utf-8")
+    (book / "09_third.py").write_text(FIRST, encoding="utf-8")
+    with pytest.raises(WorkFailed, match=r"08_second failed in cell .*RuntimeError: no such luck.*partial-08_second\.ipynb") as caught:
+        run(tmp_path)
+    assert caught.value.exit_code == 1
+    runs = tmp_path / "work" / "runs"
+    assert (runs / "partial-08_second.ipynb").is_file() and not (runs / "08_second.ipynb").exists()
+    assert not (runs / "09_third.ipynb").exists()
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "did not finish" in page and "07_first.html" in page and "08_second.html" not in page
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest_name_before_anything_runs(book, tmp_path):
+    with pytest.raises(SettingsError, match="no parameter 'sead'.*Did you mean 'seed'") as caught:
+        run(tmp_path, "sead=3")
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "report").exists()
+
+
+def test_an_unknown_setting_is_refused_before_anything_runs(book, tmp_path):
+    with pytest.raises(SettingsError, match=r"train\.epochs"):
+        run(tmp_path, "train.epoch=3")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_seed_that_is_no_number_is_refused(book, tmp_path):
+    with pytest.raises(SettingsError, match="whole number"):
+        run(tmp_path, "seed=first")
+
+
+def test_a_notebook_that_does_not_exist_is_refused(book, tmp_path):
+    with pytest.raises(SettingsError, match="two digits"):
+        run(tmp_path, which=["31"])
+
+
+def test_numbers_choose_notebooks_in_reading_order_and_from_cuts_the_front(book):
+    for name in ("08_b.py", "11_c.py"):
+        (book / name).write_text(FIRST, encoding="utf-8")
+    book_chapters = chapters_module.read_chapters(book)
+    assert [c.number for c in chapters_module.choose(book_chapters, ["11", "7"])] == ["07", "11"]
+    assert [c.number for c in chapters_module.choose(book_chapters, "all", from_="8")] == ["08", "11"]
+    assert book_chapters[0].title == "First chapter" and book_chapters[0].question == "Does the driver run notebooks?"
+
+
+def test_the_fingerprint_follows_imports_into_the_package_but_not_beyond_what_is_reached(tmp_path, monkeypatch):
+    package = tmp_path / "flairnb"
+    (package / "room").mkdir(parents=True)
+    (package / "report").mkdir()
+    for name in ("__init__.py", "room/__init__.py", "report/start.py", "unused.py"):
+        (package / name).write_text("")
+    (package / "room" / "near.py").write_text("def f():\n    from flairnb.room import far\n    return far\n")
+    (package / "room" / "far.py").write_text("X = 1\n")
+    monkeypatch.setattr(sources, "PACKAGE", package)
+    text = "from flairnb.room.near import f\n"
+    first = sources.code_fingerprint(text)
+    (package / "unused.py").write_text("X = 2\n")
+    assert sources.code_fingerprint(text) == first
+    (package / "room" / "far.py").write_text("X = 2\n")
+    assert sources.code_fingerprint(text) != first
+
+
+def test_set_words_without_an_equals_sign_are_refused():
+    with pytest.raises(SettingsError, match="key=value"):
+        sources.split_sets(["train.epochs"])
