@@ -100,26 +100,26 @@ class Diagnosis:
 
 #: Row by row: key; name; abbreviation; group; named; validation, training; age mean, sd; female; likelihoods in field order.
 _ROWS = """
-ADEM     ; Acute disseminated encephalomyelitis       ; ADEM     ; inflammatory; 1; 5 10; 33 14; .50; .6 .5 .3 .3 .5 .7 .7 .2 .5 .2 .2 .2 .3
-ALD      ; Adrenoleukodystrophy                       ; ALD      ; metabolic   ; 1; 5  6; 33 12; .15; .5 .8 .2 .6 .8 .7 .5 .5 .8 .2 .1 .3 .4
-CADASIL  ; CADASIL                                    ; CADASIL  ; vascular    ; 0; 5  5; 54 11; .50; .9 .8 .2 .5 .8 .7 .8 .2 .5 .7 .1 .5 .4
-CNSL     ; Primary CNS lymphoma                       ; CNSL     ; neoplastic  ; 1; 5 15; 63 12; .45; .6 .8 .2 .5 .5 .7 .6 .5 .7 .2 .5 .6 .5
-HGG      ; High-grade glioma                          ; hg glioma; neoplastic  ; 1; 5 25; 60 13; .42; .2 .8 .1 .6 .4 .7 .9 .8 .8 .2 .9 .3 .4
-HIVE     ; HIV encephalopathy                         ; HIV      ; infectious  ; 0; 5  8; 47 11; .35; .5 .8 .2 .5 .9 .7 .8 .2 .4 .3 .1 .7 .4
-LGG      ; Low-grade glioma                           ; lg glioma; neoplastic  ; 1; 5 18; 41 13; .45; .1 .2 .15 .35 .2 .3 .9 .8 .2 .2 .5 .2 .6
-METS     ; Metastatic disease                         ; mets     ; neoplastic  ; 0; 5 20; 61 12; .55; .7 .5 .3 .4 .5 .7 .7 .6 .5 .2 .5 .2 .3
-MIGRAINE ; Migraine                                   ; Migraine ; vascular    ; 1; 5 15; 41 13; .78; .7 .1 .7 .1 .6 .7 .8 .2 .3 .2 .1 .3 .45
-MSA      ; Multiple sclerosis, active                 ; aMS      ; inflammatory; 1; 5 22; 39 12; .72; .8 .4 .5 .2 .5 .7 .8 .2 .6 .2 .1 .4 .6
-MSI      ; Multiple sclerosis, inactive               ; iMS      ; inflammatory; 1; 5 25; 48 12; .72; .8 .4 .7 .1 .5 .7 .8 .2 .6 .2 .1 .2 .35
-MST      ; Multiple sclerosis, tumefactive            ; tMS      ; inflammatory; 1; 5  8; 40 13; .65; .7 .7 .1 .5 .2 .7 .8 .4 .5 .2 .4 .2 .4
-NMO      ; Neuromyelitis optica                       ; NMO      ; inflammatory; 1; 5 12; 43 14; .85; .5 .3 .3 .3 .7 .7 .7 .2 .6 .2 .1 .1 .3
-PML      ; Progressive multifocal leukoencephalopathy ; PML      ; infectious  ; 1; 5 14; 51 13; .42; .7 .7 .1 .6 .2 .7 .8 .6 .4 .2 .2 .5 .6
-PRES     ; Posterior reversible encephalopathy syndrome; PRES    ; vascular    ; 1; 5 18; 49 17; .65; .7 .5 .1 .4 .8 .5 .9 .7 .2 .2 .1 .3 .4
-SUSAC    ; Susac syndrome                             ; Susac S  ; inflammatory; 1; 2  0; 33 10; .75; .7 .2 .3 .3 .6 .7 .7 .1 .8 .2 .1 .2 .5
-SVID     ; Small-vessel ischemic disease              ; SVID     ; vascular    ; 1; 5 25; 71 10; .52; .8 .5 .2 .4 .8 .7 .7 .1 .2 .2 .1 .7 .4
-TLE      ; Toxic leukoencephalopathy                  ; TLE      ; metabolic   ; 1; 5  9; 49 15; .48; .5 .8 .1 .6 .8 .7 .8 .5 .8 .3 .3 .3 .5
-VASC     ; Vascular disease (ischemia, infarct)       ; Vasc     ; vascular    ; 1; 5 20; 66 13; .48; .7 .5 .1 .4 .6 .7 .7 .5 .2 .2 .2 .7 .4
-"""
+ADEM    ; Acute disseminated encephalomyelitis        ; ADEM     ; inflammatory; 1; 5 10; 33 14; .50; .6 .5 .3 .3 .5 .7 .7 .2 .5 .2 .2 .2 .3
+ALD     ; Adrenoleukodystrophy                        ; ALD      ; metabolic   ; 1; 5 6 ; 33 12; .15; .5 .8 .2 .6 .8 .7 .5 .5 .8 .2 .1 .3 .4
+CADASIL ; CADASIL                                     ; CADASIL  ; vascular    ; 0; 5 5 ; 54 11; .50; .9 .8 .2 .5 .8 .7 .8 .2 .5 .7 .1 .5 .4
+CNSL    ; Primary CNS lymphoma                        ; CNSL     ; neoplastic  ; 1; 5 15; 63 12; .45; .6 .8 .2 .5 .5 .7 .6 .5 .7 .2 .5 .6 .5
+HGG     ; High-grade glioma                           ; hg glioma; neoplastic  ; 1; 5 25; 60 13; .42; .2 .8 .1 .6 .4 .7 .9 .8 .8 .2 .9 .3 .4
+HIVE    ; HIV encephalopathy                          ; HIV      ; infectious  ; 0; 5 8 ; 47 11; .35; .5 .8 .2 .5 .9 .7 .8 .2 .4 .3 .1 .7 .4
+LGG     ; Low-grade glioma                            ; lg glioma; neoplastic  ; 1; 5 18; 41 13; .45; .1 .2 .15 .35 .2 .3 .9 .8 .2 .2 .5 .2 .6
+METS    ; Metastatic disease                          ; mets     ; neoplastic  ; 0; 5 20; 61 12; .55; .7 .5 .3 .4 .5 .7 .7 .6 .5 .2 .5 .2 .3
+MIGRAINE; Migraine                                    ; Migraine ; vascular    ; 1; 5 15; 41 13; .78; .7 .1 .7 .1 .6 .7 .8 .2 .3 .2 .1 .3 .45
+MSA     ; Multiple sclerosis, active                  ; aMS      ; inflammatory; 1; 5 22; 39 12; .72; .8 .4 .5 .2 .5 .7 .8 .2 .6 .2 .1 .4 .6
+MSI     ; Multiple sclerosis, inactive                ; iMS      ; inflammatory; 1; 5 25; 48 12; .72; .8 .4 .7 .1 .5 .7 .8 .2 .6 .2 .1 .2 .35
+MST     ; Multiple sclerosis, tumefactive             ; tMS      ; inflammatory; 1; 5 8 ; 40 13; .65; .7 .7 .1 .5 .2 .7 .8 .4 .5 .2 .4 .2 .4
+NMO     ; Neuromyelitis optica                        ; NMO      ; inflammatory; 1; 5 12; 43 14; .85; .5 .3 .3 .3 .7 .7 .7 .2 .6 .2 .1 .1 .3
+PML     ; Progressive multifocal leukoencephalopathy  ; PML      ; infectious  ; 1; 5 14; 51 13; .42; .7 .7 .1 .6 .2 .7 .8 .6 .4 .2 .2 .5 .6
+PRES    ; Posterior reversible encephalopathy syndrome; PRES     ; vascular    ; 1; 5 18; 49 17; .65; .7 .5 .1 .4 .8 .5 .9 .7 .2 .2 .1 .3 .4
+SUSAC   ; Susac syndrome                              ; Susac S  ; inflammatory; 1; 2 0 ; 33 10; .75; .7 .2 .3 .3 .6 .7 .7 .1 .8 .2 .1 .2 .5
+SVID    ; Small-vessel ischemic disease               ; SVID     ; vascular    ; 1; 5 25; 71 10; .52; .8 .5 .2 .4 .8 .7 .7 .1 .2 .2 .1 .7 .4
+TLE     ; Toxic leukoencephalopathy                   ; TLE      ; metabolic   ; 1; 5 9 ; 49 15; .48; .5 .8 .1 .6 .8 .7 .8 .5 .8 .3 .3 .3 .5
+VASC    ; Vascular disease (ischemia, infarct)        ; Vasc     ; vascular    ; 1; 5 20; 66 13; .48; .7 .5 .1 .4 .6 .7 .7 .5 .2 .2 .2 .7 .4
+"""  # noqa: E501 - a table, one row a diagnosis
 
 
 def _parse(row: str) -> Diagnosis:

@@ -1,0 +1,232 @@
+"""Read and write a cohort table; report all that is wrong with one at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from flairnb.cohort.columns import COLUMNS, NAMES, NUMBERS, PATHS, schema
+from flairnb.cohort.diagnoses import HEALTHY, nearest_diagnosis
+from flairnb.errors import InputError, ManifestError, MissingDataError
+from flairnb.provenance import atomic_path
+
+PROBLEM_COLUMNS = ["row", "participant_id", "column", "value", "problem", "what_to_do"]
+_NO_VALUE = ("", "n/a", "N/A", "NA", "nan")
+_NIFTI = (".nii", ".nii.gz")
+
+
+def read_manifest(path: str | os.PathLike, data_root: str | os.PathLike | None = None) -> pd.DataFrame:
+    """Read a cohort table and check all of it.
+
+    Parameters
+    ----------
+    path : path-like
+        Tab-separated text (``.csv``: comma-separated), UTF-8, one row per
+        participant; columns as in `flairnb.cohort.columns.COLUMNS`.
+    data_root : path-like, optional
+        Folder that the paths in the table are relative to; by default the
+        table's own folder.
+
+    Returns
+    -------
+    DataFrame
+        All columns, in the order of `COLUMNS`, then further ones as found.
+        Numbers are float (NaN where unknown), texts and paths "" where there
+        is none; paths stay relative to the data root.
+
+    Raises
+    ------
+    MissingDataError
+        The table does not exist.
+    InputError
+        It cannot be read as a table.
+    ManifestError
+        It can, but breaks the schema; `problems` has a row for every fault:
+        row (line in the file), participant_id, column, value, problem,
+        what_to_do.
+    """
+    path = Path(path)
+    text = _read_text_table(path)
+    root = Path(data_root) if data_root is not None else path.parent
+    problems = find_problems(text, root)
+    if not problems.empty:
+        first = problems.iloc[0]
+        raise ManifestError(
+            f"{path.name}: expected a table without problems, found {len(problems)}; first: line {first['row']}, "
+            f"{first['participant_id'] or 'no participant'}, {first['column']} = {first['value']!r}: {first['problem']}. "
+            f"{first['what_to_do']} `flairnb cohort check` lists all.",
+            problems,
+        )
+    return _typed(text)[0]
+
+
+def find_problems(text: pd.DataFrame, data_root: str | os.PathLike) -> pd.DataFrame:
+    """Return every fault of a table of texts, as rows of `PROBLEM_COLUMNS` in the order of the file.
+
+    Parameters
+    ----------
+    text : DataFrame of str
+        The table as written; "" where a cell is empty.
+    data_root : path-like
+        Folder that the paths are relative to.
+    """
+    absent = [c.name for c in COLUMNS if c.required and c.name not in text.columns]
+    if absent or text.empty:
+        what = [(1, name, "", "the column is missing", "Add it; data_manifest/README.md says what it holds.") for name in absent]
+        what += [] if len(text) else [(1, "", "", "the table has no rows", "Add one row per participant.")]
+        return _as_problems(what, text)
+    typed, faults = _typed(text)
+    faults += _schema_faults(typed, {(row, column) for row, column, *_ in faults})
+    faults += _duplicate_faults(typed) + _timing_faults(typed) + _reference_faults(typed)
+    for column in PATHS:
+        faults += _path_faults(typed[column], Path(data_root))
+    return _as_problems(faults, text)
+
+
+def write_manifest(table: pd.DataFrame, path: str | os.PathLike) -> Path:
+    """Write a cohort table, known columns first; reading it back gives the same table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns of `COLUMNS` that are absent are written empty.
+    path : path-like
+        Tab-separated text, written at once or not at all.
+    """
+    path = Path(path)
+    extra = [c for c in table.columns if c not in NAMES]
+    full = table.reindex(columns=[*NAMES, *extra])
+    for column in NUMBERS:
+        full[column] = [("" if pd.isna(v) else f"{float(v):.10g}") for v in full[column]]
+    with atomic_path(path) as temporary:
+        full.fillna("").to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+    return path
+
+
+def _read_text_table(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise MissingDataError(f"{path.name}: expected a cohort table, found no such file. Check the path; see data_manifest/README.md.")
+    separator = "," if path.suffix.lower() == ".csv" else "\t"
+    try:
+        text = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path.name}: expected a tab-separated table in UTF-8, found something else ({reason}). Export it again."
+        ) from error
+    return text.fillna("").rename(columns=str.strip).map(str.strip)
+
+
+def _typed(text: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple]]:
+    """Return the table with numbers parsed, and a fault for each that is none."""
+    extra = [c for c in text.columns if c not in NAMES]
+    table = text.reindex(columns=[*NAMES, *extra], fill_value="")
+    table = table.mask(table.isin(_NO_VALUE), "").astype("str")
+    faults = []
+    for column in NUMBERS:
+        written = table[column]
+        parsed = pd.to_numeric(written, errors="coerce").astype(float)
+        bad = (parsed.isna() & (written != "")) | np.isinf(parsed)
+        faults += [(_line(i), column, written[i], "not a number", "Write a plain number, or leave it empty.") for i in written.index[bad]]
+        table[column] = parsed.mask(bad)
+    return table, faults
+
+
+def _line(index: int) -> int:
+    """Line of a row in the file: the header is line 1."""
+    return int(index) + 2
+
+
+def _schema_faults(table: pd.DataFrame, known: set[tuple[int, str]]) -> list[tuple]:
+    from pandera.errors import SchemaErrors
+
+    try:
+        schema().validate(table, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        rows = zip(cases["index"], cases["column"], cases["failure_case"], cases["check"], strict=True)
+        found = [(_line(i), column, value, check, _advice(column, value)) for i, column, value, check in rows]
+        return [fault for fault in found if fault[:2] not in known]
+    return []
+
+
+def _advice(column: str, value: object) -> str:
+    known = {c.name: c for c in COLUMNS}[column]
+    nearest = nearest_diagnosis(str(value)) if column == "diagnosis" else _nearest_choice(str(value), known.choices)
+    if nearest:
+        return f"Did you mean {nearest}?"
+    if known.kind == "number":
+        return f"Check the unit ({known.unit})."
+    return "Correct it." if known.required else "Correct it, or leave it empty."
+
+
+def _nearest_choice(value: str, choices: tuple[str, ...]) -> str:
+    """Return the choice that begins like `value`, whatever the case; "" if none or several do."""
+    matches = [c for c in choices if value and c[:1].lower() == value[:1].lower()]
+    return matches[0] if len(matches) == 1 else ""
+
+
+def _duplicate_faults(table: pd.DataFrame) -> list[tuple]:
+    faults = []
+    for column in (c.name for c in COLUMNS if c.unique):
+        values = table[column]
+        repeated = values[values.duplicated(keep="first") & (values != "")]
+        for index, value in repeated.items():
+            first = _line(values.index[values == value][0])
+            faults.append(
+                (_line(index), column, value, f"stands already in line {first}", "Each may stand in one row only; remove or correct one.")
+            )
+    return faults
+
+
+def _timing_faults(table: pd.DataFrame) -> list[tuple]:
+    faults = []
+    for column in ("te_ms", "ti_ms"):
+        late = table.index[table[column] >= table["tr_ms"]]
+        faults += [(_line(i), column, table.loc[i, column], "not shorter than tr_ms", "Check the unit (ms) of both.") for i in late]
+    return faults
+
+
+def _reference_faults(table: pd.DataFrame) -> list[tuple]:
+    lacking = table.index[(table["reference_mask"] == "") & (table["diagnosis"] != HEALTHY.key)]
+    advice = "Name the reader's mask; only healthy brains may go without (no lesion)."
+    return [(_line(i), "reference_mask", "", "a diseased case has no mask to train or score with", advice) for i in lacking]
+
+
+def _path_faults(paths: pd.Series, root: Path) -> list[tuple]:
+    faults = []
+    for index, value in paths[paths != ""].items():
+        problem, advice = _path_problem(value, root)
+        if problem:
+            faults.append((_line(index), paths.name, value, problem, advice))
+    return faults
+
+
+def _path_problem(value: str, root: Path) -> tuple[str, str]:
+    """Return what is wrong with a path and what to do, or two empty texts.
+
+    A path may lead through a symbolic link to another disk: only what is
+    written in the table must stay inside the root.
+    """
+    if "\\" in value:
+        return "expected / between folders", "Replace each backslash by /."
+    if Path(value).is_absolute() or os.path.normpath(value).startswith(".."):
+        return "leaves the data root", "Write paths relative to the data root; give another root with --data-root."
+    if not value.lower().endswith(_NIFTI):
+        return "expected a .nii or .nii.gz file", "Convert the image to NIfTI."
+    if not (root / value).is_file():
+        return "no such file in the data root", "Correct the path, or fetch the data first."
+    return "", ""
+
+
+def _as_problems(faults: list[tuple], text: pd.DataFrame) -> pd.DataFrame:
+    ids = text["participant_id"] if "participant_id" in text.columns else None
+    rows = []
+    for row, column, value, problem, advice in faults:
+        who = ids.iloc[row - 2] if ids is not None and 0 <= row - 2 < len(text) else ""
+        rows.append((row, who, column, "" if value is None else str(value), problem, advice))
+    table = pd.DataFrame(rows, columns=PROBLEM_COLUMNS)
+    return table.drop_duplicates().sort_values("row", kind="stable", ignore_index=True)
