@@ -1,1 +1,1 @@
-"""Comparison algorithms."""
+"""Methods that the network is compared with."""

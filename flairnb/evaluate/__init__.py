@@ -1,1 +1,1 @@
-"""Scores and statistics."""
+"""Score masks: lesions, voxel and lesion metrics, and the article's statistics."""

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import math
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from flairnb.errors import MissingDataError
+from flairnb.evaluate.cohort import find_methods, read_scores, score_cohort
+from flairnb.evaluate.metrics import score_masks
+from flairnb.evaluate.summary import compare_methods, summarise_scores, summarise_volumes
+from flairnb.naming import cohort_derivative
+from flairnb.settings import load
+
+SHAPE = (17, 18, 9)
+SPACING_MM = (0.9, 1.1, 5.0)
+
+
+def block(corner, size, shape=SHAPE):
+    mask = np.zeros(shape, dtype=np.uint8)
+    mask[tuple(slice(c, c + n) for c, n in zip(corner, size, strict=True))] = 1
+    return mask
+
+
+def write(work_dir, case, mask, affine, **entities):
+    path = cohort_derivative(work_dir, case, "mask", **entities)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(mask, affine), path)
+
+
+@pytest.fixture
+def settings():
+    return load("smoke").evaluate
+
+
+@pytest.fixture
+def work_dir(tmp_path, oblique_affine):
+    brain = block((1, 1, 1), (14, 15, 7))
+    reference = block((3, 4, 2), (5, 6, 3)) | block((11, 11, 5), (2, 2, 1))
+    for case in ("sub-01", "sub-02", "sub-03", "sub-04"):
+        write(tmp_path, case, brain, oblique_affine, desc="brain")
+        write(tmp_path, case, reference, oblique_affine, label="lesion", desc="manual")
+        write(tmp_path, case, block((3, 4, 2), (5, 6, 2)), oblique_affine, label="lesion", desc="unet")
+        write(tmp_path, case, block((3, 4, 2), (7, 7, 4)), oblique_affine, label="lesion", desc="threshold")
+        write(tmp_path, case, reference, oblique_affine, space="work", label="lesion", desc="manual")
+    shifted = oblique_affine.copy()
+    shifted[0, 3] += 30
+    write(tmp_path, "sub-02", block((3, 4, 2), (5, 6, 2)), shifted, label="lesion", desc="unet")
+    cohort_derivative(tmp_path, "sub-03", "mask", label="lesion", desc="threshold").unlink()
+    cohort_derivative(tmp_path, "sub-04", "mask", label="lesion", desc="manual").write_bytes(b"not an image")
+    return tmp_path
+
+
+@pytest.fixture
+def manifest():
+    return pd.DataFrame(
+        {"participant_id": [f"sub-0{n}" for n in (1, 2, 3, 4)], "diagnosis": ["SVID", "SVID", "HGG", "HGG"], "split": "validation"}
+    )
+
+
+def test_every_case_and_method_has_a_row_with_a_status(work_dir, manifest, settings):
+    scores = score_cohort(manifest, settings, work_dir).scores
+    status = scores.set_index(["participant_id", "method"])["status"].to_dict()
+    assert status == {
+        ("sub-01", "unet"): "ok",
+        ("sub-01", "threshold"): "ok",
+        ("sub-02", "unet"): "failed",
+        ("sub-02", "threshold"): "ok",
+        ("sub-03", "unet"): "ok",
+        ("sub-03", "threshold"): "missing",
+        ("sub-04", "unet"): "failed",
+        ("sub-04", "threshold"): "failed",
+    }
+    bad = scores[scores["status"] != "ok"]
+    assert bad["reason"].str.len().gt(20).all()
+    assert not bad["reason"].str.contains(str(work_dir), regex=False).any()
+    assert not bad["reason"].str.contains("/").any()
+    assert scores["diagnosis"].tolist() == ["SVID"] * 4 + ["HGG"] * 4
+
+
+def test_a_row_holds_the_scores_of_its_masks(work_dir, manifest, settings):
+    scores = score_cohort(manifest.head(1), settings, work_dir, methods=["unet"]).scores
+    reference = block((3, 4, 2), (5, 6, 3)) | block((11, 11, 5), (2, 2, 1))
+    expected = score_masks(reference, block((3, 4, 2), (5, 6, 2)), SPACING_MM, block((1, 1, 1), (14, 15, 7)))
+    got = scores.iloc[0][list(expected.as_dict())].to_dict()
+    assert got == pytest.approx(expected.as_dict())
+    assert got["specificity_over"] == "brain"
+
+
+def test_lesions_say_what_found_them_and_what_they_overlap(work_dir, manifest, settings):
+    lesions = score_cohort(manifest.head(1), settings, work_dir).lesions
+    reference = lesions[lesions["method"] == "manual"].sort_values("lesion")
+    assert reference["found_by_unet"].tolist() == [True, False]
+    assert reference["voxels"].tolist() == [90, 4]
+    assert lesions[lesions["method"] == "unet"]["overlaps"].tolist() == [True]
+
+
+def test_specificity_counts_the_grid_when_told_to_or_when_there_is_no_brain(work_dir, manifest, settings):
+    whole = score_cohort(manifest.head(1), load("smoke", "evaluate.specificity_over=grid").evaluate, work_dir).scores
+    assert set(whole["specificity_over"]) == {"grid"}
+    cohort_derivative(work_dir, "sub-01", "mask", desc="brain").unlink()
+    bare = score_cohort(manifest.head(1), settings, work_dir).scores
+    pd.testing.assert_frame_equal(bare, whole)
+
+
+def test_methods_come_in_a_fixed_order_without_the_reference(work_dir):
+    assert find_methods(work_dir) == ("unet", "threshold")
+
+
+def test_two_jobs_give_the_same_tables_as_one(work_dir, manifest, settings):
+    one, two = (score_cohort(manifest, settings, work_dir, jobs=jobs) for jobs in (1, 2))
+    pd.testing.assert_frame_equal(one.scores, two.scores)
+    pd.testing.assert_frame_equal(one.lesions, two.lesions)
+
+
+def test_tables_survive_the_disk(work_dir, manifest, settings, tmp_path):
+    made = score_cohort(manifest, settings, work_dir)
+    made.write(tmp_path / "tables")
+    read = read_scores(tmp_path / "tables")
+    pd.testing.assert_frame_equal(read.scores.fillna({"reason": ""}), made.scores, check_dtype=False)
+    assert "n/a" in (tmp_path / "tables" / "scores.tsv").read_text()
+
+
+def test_missing_tables_say_which_notebook_makes_them(tmp_path):
+    with pytest.raises(MissingDataError, match="notebook 05"):
+        read_scores(tmp_path)
+
+
+def test_an_empty_manifest_gives_empty_tables(work_dir, manifest, settings):
+    result = score_cohort(manifest.head(0), settings, work_dir)
+    assert len(result.scores) == len(result.lesions) == 0
+
+
+@pytest.fixture
+def scores():
+    rows = []
+    for number in range(10):
+        for method, dice in (("unet", 0.8 + 0.01 * number), ("manual2", 0.85), ("threshold", 0.5 + 0.02 * number)):
+            true = 5.0 + number
+            rows.append(
+                {"participant_id": f"sub-{number}", "diagnosis": "SVID" if number < 5 else "HGG", "method": method}
+                | {"status": "ok", "dice": dice, "reference_ml": true, "predicted_ml": true * (1.1 if method == "unet" else 1.5)}
+            )
+    rows.append({**rows[0], "participant_id": "sub-x", "status": "failed", "dice": math.nan})
+    rows.append({**rows[0], "participant_id": "sub-h", "dice": math.nan, "reference_ml": 0.0, "predicted_ml": 0.2})
+    return pd.DataFrame(rows)
+
+
+def test_summaries_leave_out_failed_cases_and_count_undefined_ones(scores):
+    table = summarise_scores(scores, values=["dice"], resamples=200).set_index("method")
+    assert table.index.tolist() == ["manual2", "unet", "threshold"]
+    assert table.loc["unet", ["n", "n_undefined"]].tolist() == [10, 1]
+    assert table.loc["unet", "median"] == pytest.approx(0.845)
+    assert table.loc["unet", "ci_low"] <= 0.845 <= table.loc["unet", "ci_high"]
+
+
+def test_volumes_have_slope_rank_and_both_percentage_errors(scores):
+    table = summarise_volumes(scores).set_index("method")
+    assert table.loc["threshold", "slope"] == pytest.approx(1.5)
+    assert table.loc["unet", "spearman_rho"] == pytest.approx(1.0)
+    assert table.loc["unet", "rmdspe_percent"] == pytest.approx(10.0)
+    assert table.loc["unet", "rmdspe_article_reading"] == pytest.approx(1.0)
+    assert table.loc["unet", "n_without_lesion"] == 1
+
+
+def test_methods_are_compared_in_the_same_cases(scores):
+    table = compare_methods(scores).set_index("method")
+    assert table.index.tolist() == ["manual2", "threshold"]
+    assert table.loc["threshold", "n"] == 10
+    assert table.loc["threshold", "mean_difference"] == pytest.approx(0.255)
+    assert table.loc["threshold", "significant"]
+    assert table.loc["manual2", "p_adjusted"] == table.loc["manual2", "p_value"]
+
+
+def test_comparisons_within_diagnoses_are_adjusted_over_the_diagnoses(scores):
+    table = compare_methods(scores, by="diagnosis")
+    assert table["diagnosis"].tolist() == ["HGG", "HGG", "SVID", "SVID"]
+    assert (table["p_adjusted"] >= table["p_value"] - 1e-15).all()
+    weaker = table[table["method"] == "manual2"]
+    assert weaker["p_adjusted"].max() == pytest.approx(weaker["p_value"].max())
+
+
+def test_a_case_scored_twice_by_one_method_is_an_error_and_never_averaged(scores):
+    with pytest.raises(ValueError, match="duplicate"):
+        compare_methods(pd.concat([scores, scores.head(1)]))
+
+
+def test_a_summary_without_methods_keeps_its_groups_in_order(scores):
+    table = summarise_scores(scores[scores["method"] == "unet"], by=["diagnosis"], values=["dice"], resamples=50)
+    assert table["diagnosis"].tolist() == ["HGG", "SVID"]
