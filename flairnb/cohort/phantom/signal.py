@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from flairnb.errors import InputError
 
-#: Tissue names by code, the order of `anatomy.Tissue`.
+#: Tissue names by code, the order of `tissue.Tissue`.
 TISSUES = (
     "background",
     "csf",
@@ -34,9 +34,14 @@ TISSUES = (
     "eye",
     "air",
     "dura",
+    "limbic_gm",
+    "pallidum",
+    "septum",
+    "thalamus",
 )
+_CARRIERS = ("gm", "deep_gm", "wm", "brainstem", "cerebellum_wm", "cerebellum_gm", "choroid", "limbic_gm", "pallidum", "septum", "thalamus")
 #: Codes of tissue that can carry a lesion (parenchyma and choroid plexus).
-PARENCHYMA = tuple(TISSUES.index(n) for n in ("gm", "deep_gm", "wm", "brainstem", "cerebellum_wm", "cerebellum_gm", "choroid"))
+PARENCHYMA = tuple(TISSUES.index(n) for n in _CARRIERS)
 _FATTY = tuple(TISSUES.index(n) for n in ("marrow", "fat"))
 _FLOWING = TISSUES.index("vessel")
 
@@ -72,6 +77,7 @@ _NONE = _R(0.0, 1000.0, 1.0, "no signal")
 _BONE = _R(0.06, 300.0, 1.0, "chosen: cortical bone, T2 far below any echo time")
 _FLUID_EYE = "chosen: vitreous, close to water"
 _DURA = "chosen: fibrous tissue, short T2"
+_LIMBIC = "chosen: insular, cingulate and hippocampal cortex is brighter than other cortex on FLAIR"
 _BETWEEN = "chosen: between white and grey matter of this table"
 
 #: (1.5 T, 3 T) by tissue name; "lesion" and "core" are not anatomy.
@@ -96,6 +102,13 @@ RELAXATION: dict[str, tuple[Relaxation, Relaxation]] = {
     "fat": (_R(0.80, 288, 165, f"{_GOLD} (fat); PD chosen"), _R(0.80, 371, 133, f"{_GOLD} (fat); PD chosen")),
     "skin_muscle": (_R(0.80, 1008, 44, f"{_STANISZ} (muscle); PD chosen"), _R(0.80, 1412, 50, f"{_STANISZ} (muscle); PD chosen")),
     "eye": (_R(1.0, 4000, 1200, _FLUID_EYE), _R(1.0, 4000, 1200, _FLUID_EYE)),
+    "limbic_gm": (
+        _R(0.82, 980, 107, _LIMBIC),
+        _R(0.82, 1350, 112, _LIMBIC),
+    ),
+    "pallidum": (_R(0.77, 740, 83, "chosen: iron shortens T2"), _R(0.77, 940, 72, "chosen: iron shortens T2")),
+    "septum": (_R(0.72, 720, 98, _BETWEEN), _R(0.72, 900, 86, _BETWEEN)),
+    "thalamus": (_R(0.78, 800, 94, _BETWEEN), _R(0.78, 1080, 85, _BETWEEN)),
     "dura": (_R(0.55, 900, 50, _DURA), _R(0.55, 1100, 45, _DURA)),
     # A lesion of full strength: water gained, T1 and T2 about doubled, as plaques and vasogenic oedema have.
     "lesion": (_R(0.86, 1450, 200, "chosen: strong plaque or oedema"), _R(0.86, 1750, 180, "chosen: strong plaque or oedema")),
@@ -237,7 +250,7 @@ class TissueTable:
 
     Attributes
     ----------
-    pd, t1_ms, t2_ms : (18,) float arrays
+    pd, t1_ms, t2_ms : (T,) float arrays
         Indexed by tissue code.
     lesion, core : Relaxation
         A lesion of full strength; necrosis or cyst.
@@ -276,7 +289,7 @@ def draw_tissue_table(field_strength_t: float, rng: np.random.Generator | None =
 
 
 def tissue_signal(table: TissueTable, sequence: Sequence) -> NDArray[np.float64]:
-    """Return the signal by tissue code, shape (18,), white matter about 0.05 to 0.5.
+    """Return the signal by tissue code, shape (T,), white matter about 0.05 to 0.5.
 
     Flowing blood leaves the slice between pulses and gives none in the spin
     echoes; fat is what fat suppression leaves of it.
