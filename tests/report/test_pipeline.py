@@ -130,7 +130,7 @@ def test_a_failing_cell_stops_the_run_names_the_error_and_keeps_the_partial_note
 
 
 def test_an_unknown_parameter_is_refused_with_the_nearest_name_before_anything_runs(book, tmp_path):
-    with pytest.raises(SettingsError, match="no parameter 'sead'.*Did you mean 'seed'") as caught:
+    with pytest.raises(SettingsError, match=r"no parameter 'sead'.*Did you mean 'seed'") as caught:
         run(tmp_path, "sead=3")
     assert caught.value.exit_code == 2
     assert not (tmp_path / "report").exists()
