@@ -1,0 +1,188 @@
+"""Table 1 of the article, and the same table of any cohort beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+SAMPLES = ("train", "validation")
+PAPER_N = {"train": 295, "validation": 92}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One scanner model of Table 1.
+
+    Attributes
+    ----------
+    manufacturer, name : str
+        As used in cohort tables; the article prints "Phillips" for Philips.
+    printed : str
+        As the article prints the model.
+    field_strength_t : float
+        1.5 or 3; the article does not pair models with fields, the makers do.
+    train, validation : int
+        Subjects, as printed.
+    """
+
+    manufacturer: str
+    name: str
+    printed: str
+    field_strength_t: float
+    train: int
+    validation: int
+
+
+#: In the article's order. With the makers' field strengths the two margins of Table 1 agree exactly: the four 3 T models
+#: add up to 65 and 35 subjects. (Signa Excite and HDxt were sold at 1.5 and 3 T; here all are 1.5 T.)
+MODELS: tuple[Model, ...] = (
+    Model("GE Healthcare", "Discovery MR750w", "Discovery MR750w", 3.0, 4, 3),
+    Model("GE Healthcare", "Genesis Signa", "Genesis Signa", 1.5, 20, 6),
+    Model("GE Healthcare", "Optima MR450w", "Optima MR450w", 1.5, 15, 1),
+    Model("GE Healthcare", "Signa Excite", "Signa Excite", 1.5, 20, 7),
+    Model("GE Healthcare", "Signa HDxt", "Signa HDxt", 1.5, 14, 7),
+    Model("Philips", "Intera", "Intera", 1.5, 2, 1),
+    Model("Siemens", "Aera", "Magnetom Aera", 1.5, 15, 2),
+    Model("Siemens", "Avanto", "Avanto", 1.5, 39, 8),
+    Model("Siemens", "Espree", "Magnetom Espree", 1.5, 83, 19),
+    Model("Siemens", "Essenza", "Magnetom Essenza", 1.5, 9, 1),
+    Model("Siemens", "Skyra", "Magnetom Skyra", 3.0, 8, 8),
+    Model("Siemens", "Symphony", "Magnetom Symphony", 1.5, 4, 3),
+    Model("Siemens", "Symphony Tim", "Magnetom Symphony Tim", 1.5, 5, 1),
+    Model("Siemens", "Tim Trio", "Tim Trio", 3.0, 37, 11),
+    Model("Siemens", "Verio", "Magnetom Verio", 3.0, 16, 13),
+    Model("Toshiba", "Titan", "Titan", 1.5, 4, 1),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the printed table.
+
+    Attributes
+    ----------
+    section, label : str
+        As printed (spelling of the maker corrected).
+    train, validation : float
+        Count, or milliseconds in the TE and TR sections.
+    train_percent, validation_percent : float
+        As printed; NaN where the table has none.
+    """
+
+    section: str
+    label: str
+    train: float
+    validation: float
+    train_percent: float = np.nan
+    validation_percent: float = np.nan
+
+
+_PRINTED_PERCENT = {
+    "Discovery MR750w": (1.4, 3.3),
+    "Genesis Signa": (6.8, 6.5),
+    "Optima MR450w": (5.1, 1.1),
+    "Signa Excite": (6.8, 7.6),
+    "Signa HDxt": (4.7, 7.6),
+    "Intera": (0.7, 1.1),
+    "Magnetom Aera": (5.1, 2.2),
+    "Avanto": (13.2, 8.7),
+    "Magnetom Espree": (28.1, 20.1),
+    "Magnetom Essenza": (3.1, 1.1),
+    "Magnetom Skyra": (2.7, 8.7),
+    "Magnetom Symphony": (1.4, 3.3),
+    "Magnetom Symphony Tim": (1.7, 1.1),
+    "Tim Trio": (12.5, 20.0),
+    "Magnetom Verio": (5.4, 14.1),
+    "Titan": (1.4, 1.1),
+}
+
+#: Table 1 as printed, misprints included.
+PAPER_TABLE1: tuple[Row, ...] = (
+    Row("Field strength", "1.5T", 230, 57, 78.0, 62.0),
+    Row("Field strength", "3T", 65, 35, 22.0, 38.0),
+    Row("Dimension", "2D", 287, 81, 97.3, 88.0),
+    Row("Dimension", "3D", 8, 11, 2.7, 12.0),
+    *(Row(f"Manufacturer/model: {m.manufacturer}", m.printed, m.train, m.validation, *_PRINTED_PERCENT[m.printed]) for m in MODELS),
+    Row("TE (ms)", "Minimum", 86, 82),
+    Row("TE (ms)", "Median", 136, 136),
+    Row("TE (ms)", "Maximum", 396, 398),
+    Row("TR (ms)", "Minimum", 5000, 5000),
+    Row("TR (ms)", "Median", 9000, 9000),
+    Row("TR (ms)", "Maximum", 12000, 12000),
+)
+
+
+def table1(cohort: pd.DataFrame) -> pd.DataFrame:
+    """Make Table 1 of a cohort in the article's layout, with the article's values beside it.
+
+    Parameters
+    ----------
+    cohort : DataFrame
+        Rows as `read_manifest` returns them.
+
+    Returns
+    -------
+    DataFrame
+        Columns section, summary, training, training_paper, validation,
+        validation_paper (texts such as ``"230 (78.0%)"``), note. The first
+        row holds the number of subjects; scanner models that Table 1 does not
+        list follow in a section of their own. Notes flag what the article
+        misprints, recomputed from its own counts.
+
+    Examples
+    --------
+    >>> rows = table1(pd.DataFrame({"split": ["train"], "field_strength_t": [3.0], "dimension": ["2D"],
+    ...                             "model": ["Skyra"], "te_ms": [90.0], "tr_ms": [9000.0]}))
+    >>> rows.loc[2, ["summary", "training", "training_paper"]].tolist()
+    ['3T', '1 (100.0%)', '65 (22.0%)']
+    """
+    samples = {s: cohort[cohort["split"] == s] for s in SAMPLES}
+    sizes = {s: len(samples[s]) for s in SAMPLES}
+    rows = [("Subjects", "n", str(sizes["train"]), str(PAPER_N["train"]), str(sizes["validation"]), str(PAPER_N["validation"]), "")]
+    for paper in PAPER_TABLE1:
+        ours = [_our_cell(samples[s], paper) for s in SAMPLES]
+        printed = [_cell(paper.train, paper.train_percent), _cell(paper.validation, paper.validation_percent)]
+        rows.append((paper.section, paper.label, ours[0], printed[0], ours[1], printed[1], _note(paper)))
+    for model in sorted(set(cohort["model"]) - {m.name for m in MODELS}):
+        ours = [_share(int((samples[s]["model"] == model).sum()), sizes[s]) for s in SAMPLES]
+        rows.append(("Manufacturer/model: not in the article", model or "(not given)", ours[0], "-", ours[1], "-", ""))
+    columns = ["section", "summary", "training", "training_paper", "validation", "validation_paper", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _our_cell(sample: pd.DataFrame, paper: Row) -> str:
+    if paper.section in ("TE (ms)", "TR (ms)"):
+        times = sample["te_ms" if paper.section.startswith("TE") else "tr_ms"].dropna()
+        how = {"Minimum": "min", "Median": "median", "Maximum": "max"}[paper.label]
+        return "-" if times.empty else f"{times.agg(how):,.0f}"
+    if paper.section == "Field strength":
+        chosen = np.isclose(sample["field_strength_t"].astype(float), float(paper.label.removesuffix("T")))
+    elif paper.section == "Dimension":
+        chosen = sample["dimension"] == paper.label
+    else:
+        chosen = sample["model"] == next(m.name for m in MODELS if m.printed == paper.label)
+    return _share(int(np.sum(chosen)), len(sample))
+
+
+def _share(count: int, total: int) -> str:
+    return _cell(count, 100 * count / total) if total else "0"
+
+
+def _cell(value: float, percent: float) -> str:
+    return f"{value:,.0f}" if np.isnan(percent) else f"{value:,.0f} ({percent:.1f}%)"
+
+
+def _note(paper: Row) -> str:
+    """Say where the printed percentage is not the printed count over the sample's size."""
+    notes = []
+    for sample, count, printed in (
+        ("training", paper.train, paper.train_percent),
+        ("validation", paper.validation, paper.validation_percent),
+    ):
+        total = PAPER_N["train" if sample == "training" else "validation"]
+        right = 100 * count / total
+        if not np.isnan(printed) and abs(right - printed) > 0.051:
+            notes.append(f"misprint in the article: {count:g} of {total} is {right:.1f}%, printed {printed:.1f}% ({sample})")
+    return "; ".join(notes)
