@@ -230,7 +230,7 @@ def _settings_for(network: Network, method: str | None) -> tuple[PrepareSettings
 
     paper = settings.load("paper")
     multiple = size_multiple(network.model)
-    patch = max(multiple, int(round(PATCH_MM / network.spacing_mm / multiple)) * multiple)
+    patch = max(multiple, round(PATCH_MM / network.spacing_mm / multiple) * multiple)
     step = max(1, round(STEP_MM / network.spacing_mm))
     if method not in (None, "whole", "tiled"):
         raise InputError(f"--method: expected 'whole' or 'tiled', received {method!r}.")
