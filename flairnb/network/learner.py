@@ -1,0 +1,155 @@
+"""The network that learns: one update, its optimizer and its averaged weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flairnb.network.losses import loss_function
+from flairnb.network.schedule import average_momentum, make_optimizer, precision_policy
+from flairnb.network.unet import build_unet
+
+if TYPE_CHECKING:
+    from flairnb.network.volumes import VolumeRecord
+    from flairnb.settings import InferSettings, Settings
+
+log = logging.getLogger(__name__)
+
+
+class Learner:
+    """A U-Net under training, on one device or mirrored on several GPUs.
+
+    Parameters
+    ----------
+    settings : Settings
+        ``network``, ``train`` and ``seed`` count.
+    init : str or path, optional
+        Weights to start from.
+    devices : sequence of str, optional
+        Devices to mirror over; all GPUs if there is more than one.
+    """
+
+    def __init__(self, settings: Settings, init: str | Path | None = None, devices: Sequence[str] | None = None) -> None:
+        import keras
+        import tensorflow as tf
+
+        gpus = tf.config.list_logical_devices("GPU")
+        mirrored = devices or (gpus and len(gpus) > 1)
+        self.strategy = tf.distribute.MirroredStrategy(devices) if mirrored else tf.distribute.get_strategy()
+        self.train = settings.train
+        self.policy = precision_policy(settings.train.precision, bool(gpus))
+        self.rate = settings.train.learning_rate
+        keras.utils.set_random_seed(settings.seed)
+        with self.strategy.scope():
+            self.model = build_unet(settings.network, dtype=self.policy)
+            if init is not None:
+                self._start_from(init)
+            # The loss wants logits; they are the softmax's input. Both models share all layers.
+            self._logits = keras.Model(self.model.input, self.model.get_layer("logits").output)
+            self.optimizer = make_optimizer(settings.train, self.policy)
+            self.optimizer.build(self.model.trainable_variables)
+            self._averaged_variables = [v for v in self.model.variables if v.dtype == "float32"]
+            averaging = settings.train.recipe == "robust" and settings.train.ema_momentum > 0
+            self.average = [tf.Variable(v.numpy(), trainable=False) for v in self._averaged_variables] if averaging else []
+        self._compiled = tf.function(self._distributed_step, reduce_retracing=True)
+        self._compiled_average = tf.function(self._update_average)
+
+    def step(self, image: Any, mask: Any, rate: float, updates: int) -> tuple[float, float, float]:
+        """Make one update.
+
+        Returns
+        -------
+        loss, overlap, voxels : float
+            Mean loss of the batch; voxels that are lesion in both; lesion
+            voxels of the mask plus those of the answer (Dice is 2 a / b).
+        """
+        import tensorflow as tf
+
+        self.rate = float(rate)
+        self.optimizer.learning_rate = self.rate
+        loss, both, either = self._compiled(image, mask)
+        if self.average:
+            self._compiled_average(tf.constant(average_momentum(self.train, updates), tf.float32))
+        return float(loss), float(both), float(either)
+
+    def distribute(self, dataset: Any) -> Any:
+        """Split each batch over the devices, if there are several."""
+        if self.strategy.num_replicas_in_sync == 1:
+            return dataset
+        return self.strategy.experimental_distribute_dataset(dataset)
+
+    def variables(self) -> dict[str, list[Any]]:
+        """Return all variables that make up the state, in groups."""
+        return {"model": self.model.variables, "optimizer": self.optimizer.variables, "average": self.average}
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Use the averaged weights within a ``with`` block, if there are any."""
+        if not self.average:
+            yield
+            return
+        present = [v.numpy() for v in self._averaged_variables]
+        for variable, mean in zip(self._averaged_variables, self.average, strict=True):
+            variable.assign(mean.numpy())
+        try:
+            yield
+        finally:
+            for variable, value in zip(self._averaged_variables, present, strict=True):
+                variable.assign(value)
+
+    def validate(self, records: Sequence[VolumeRecord], infer: InferSettings) -> float:
+        """Return the mean Dice over volumes, one pass each; a volume without lesion does not count."""
+        import dataclasses
+
+        from flairnb.network.inference import predict
+
+        infer = dataclasses.replace(infer, method="whole")
+        scores = []
+        with self.averaged():
+            for record in records:
+                image = np.asarray(record.open_image(), dtype=np.float32)
+                mask = np.asarray(record.open_mask()) > 0
+                if not mask.any():
+                    continue
+                found = predict(self.model, image, image != 0, infer) >= infer.threshold
+                scores.append(2 * np.count_nonzero(found & mask) / (np.count_nonzero(found) + np.count_nonzero(mask)))
+        return float(np.mean(scores)) if scores else float("nan")
+
+    def _start_from(self, init: str | Path) -> None:
+        from flairnb.errors import InputError
+        from flairnb.network.weights import load_network
+
+        start = load_network(init)
+        try:
+            self.model.set_weights(start.model.get_weights())
+        except ValueError as problem:
+            raise InputError(f"init {start.name}: its weights do not fit network settings: {problem}") from None
+
+    def _distributed_step(self, image: Any, mask: Any) -> Any:
+        import tensorflow as tf
+
+        results = self.strategy.run(self._replica_step, args=(image, mask))
+        return tuple(self.strategy.reduce(tf.distribute.ReduceOp.SUM, r, axis=None) for r in results)
+
+    def _replica_step(self, image: Any, mask: Any) -> tuple[Any, Any, Any]:
+        import tensorflow as tf
+
+        loss_of = loss_function(self.train.loss)
+        with tf.GradientTape() as tape:
+            logits = self._logits(image, training=True)
+            loss = loss_of(mask, logits) / self.strategy.num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self.model.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
+        found = tf.cast(logits[..., 1] > logits[..., 0], tf.float32)
+        truth = tf.cast(mask, tf.float32)
+        return loss, tf.reduce_sum(found * truth), tf.reduce_sum(found) + tf.reduce_sum(truth)
+
+    def _update_average(self, momentum: Any) -> None:
+        for variable, mean in zip(self._averaged_variables, self.average, strict=True):
+            mean.assign(momentum * mean + (1 - momentum) * variable)

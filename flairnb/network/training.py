@@ -1,0 +1,251 @@
+"""Train the U-Net; stop and resume anywhere on the same curve."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flairnb.errors import InputError, SettingsError, WorkFailed
+from flairnb.network.checkpoint import Progress, read_progress, restore_variables, save_checkpoint
+from flairnb.network.dataset import EpochPatches
+from flairnb.network.learner import Learner
+from flairnb.network.schedule import learning_rate
+from flairnb.network.volumes import VolumeRecord, VolumeSource, as_source
+from flairnb.network.weights import save_network
+from flairnb.provenance import atomic_path
+from flairnb.settings import Settings, as_dict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+HISTORY_FILE = "history.csv"
+CHECKPOINT_SECONDS = 600.0
+
+
+def train(  # noqa: PLR0913 (the last three have defaults)
+    volumes: VolumeSource | Sequence[VolumeRecord],
+    settings: Settings,
+    model_dir: str | Path,
+    resume: bool = True,
+    init: str | Path | None = None,
+    max_minutes: float | None = None,
+    validation: Sequence[VolumeRecord] = (),
+) -> pd.DataFrame:
+    """Train the network, or go on with a training that was interrupted.
+
+    Parameters
+    ----------
+    volumes : VolumeSource or sequence of VolumeRecord
+        Training volumes; a source is asked again at the start of every epoch,
+        so it may grow while training runs.
+    settings : Settings
+        ``network``, ``train``, ``infer`` (for validation and the threshold),
+        ``prepare.spacing_mm`` and ``seed`` count.
+    model_dir : path
+        Gets ``<name>.keras`` and ``settings.json`` (usable after every epoch),
+        ``history.csv`` and ``checkpoint.npz``; its last part is the name.
+    resume : bool
+        Go on from ``checkpoint.npz``; with False it is ignored and replaced.
+    init : str or path, optional
+        Weights to start from (fine-tuning); ignored when resuming.
+    max_minutes : float, optional
+        Training time after which to stop, over all resumed parts together;
+        ``train.max_minutes`` if absent, 0 for no limit. In the ``robust``
+        recipe the learning rate then falls with the clock if the clock is
+        ahead of the plan, so that a slow machine also ends with small steps.
+    validation : sequence of VolumeRecord
+        Scored after every epoch by one pass over each volume.
+
+    Returns
+    -------
+    DataFrame
+        One row an epoch: epoch, updates, cases, patches, loss, dice,
+        validation_dice, learning_rate, seconds, patches_per_second,
+        waiting_fraction. `dice` is that of all training patches' voxels
+        together, at 0.5, while the weights change; `waiting_fraction` the part
+        of the time in which the network waited for data.
+
+    Raises
+    ------
+    InputError
+        No volumes, or the checkpoint is of a run with other settings.
+    WorkFailed
+        The loss is no longer finite.
+
+    Notes
+    -----
+    Without a time limit the curve is a function of the volumes, the settings
+    and the seed only: all draws derive from (seed, epoch, volume). On a CPU
+    with ``tf.config.experimental.enable_op_determinism()`` a resumed run equals
+    an uninterrupted one bit for bit.
+    """
+    source, folder = as_source(volumes), Path(model_dir)
+    _check(settings, source.records())
+    limit = settings.train.max_minutes if max_minutes is None else max_minutes
+    progress = read_progress(folder, _identity(settings)) if resume else None
+    learner = Learner(settings, init if progress is None else None)
+    if progress is None:
+        progress = Progress()
+    else:
+        restore_variables(folder, learner.variables())
+        log.info("going on from epoch %d, step %d", progress.epoch + 1, progress.step)
+    run = _Run(settings, folder, learner, progress, limit * 60)
+    while progress.epoch < settings.train.epochs and not run.out_of_time():
+        run.epoch(source.records(), validation)
+    return history_frame(progress)
+
+
+def history_frame(progress: Progress) -> pd.DataFrame:
+    """Return the finished epochs as a table."""
+    import pandas as pd
+
+    return pd.DataFrame(progress.history, columns=list(_HISTORY))
+
+
+_HISTORY = (
+    "epoch", "updates", "cases", "patches", "loss", "dice", "validation_dice",
+    "learning_rate", "seconds", "patches_per_second", "waiting_fraction",
+)  # fmt: skip
+
+
+@dataclasses.dataclass
+class _Run:
+    """One call of `train`: the parts that every epoch needs."""
+
+    settings: Settings
+    folder: Path
+    learner: Learner
+    progress: Progress
+    limit_s: float
+
+    def out_of_time(self) -> bool:
+        return 0 < self.limit_s <= self.progress.total_seconds
+
+    def epoch(self, records: Sequence[VolumeRecord], validation: Sequence[VolumeRecord]) -> None:
+        """Train one epoch (or the rest of it), then write history, weights, checkpoint."""
+        progress, train = self.progress, self.settings.train
+        if progress.names:
+            by_name = {r.name: r for r in records}
+            missing = [n for n in progress.names if n not in by_name]
+            if missing:
+                raise InputError(f"training: volumes of the epoch under way are gone: {', '.join(missing[:5])}.")
+            records = [by_name[n] for n in progress.names]
+        progress.names = [r.name for r in records]
+        patches = EpochPatches(records, train, self.settings.seed, progress.epoch)
+        whole = self._steps(patches)
+        if not whole and progress.step < patches.steps:
+            self._checkpoint()
+            log.info("stopped after %.1f minutes, in epoch %d", progress.total_seconds / 60, progress.epoch + 1)
+            # A first epoch that was cut short still leaves a network to use.
+            self._save(None)
+            return
+        score = self.learner.validate(validation, self.settings.infer) if validation else float("nan")
+        progress.history.append(self._row(score))
+        log.info("epoch %(epoch)d: loss %(loss).4f, dice %(dice).3f, %(seconds).0f s", progress.history[-1])
+        progress.next_epoch()
+        self._save(score)
+        _write_history(self.folder / HISTORY_FILE, history_frame(progress))
+        self._checkpoint()
+
+    def _steps(self, patches: EpochPatches) -> bool:
+        """Run the epoch's remaining steps; False if time ran out before its end."""
+        progress, settings = self.progress, self.settings
+        batches = iter(self.learner.distribute(patches.dataset(progress.step)))
+        last_checkpoint = time.monotonic()
+        for step in range(progress.step, patches.steps):
+            started = time.perf_counter()
+            image, mask = next(batches)
+            waited = time.perf_counter() - started
+            rate = learning_rate(settings.train, self._fraction(step, patches.steps))
+            loss, both, either = self.learner.step(image, mask, rate, progress.updates)
+            if not np.isfinite(loss):
+                raise WorkFailed(f"training: the loss is {loss} in epoch {progress.epoch + 1}. Try a smaller train.learning_rate.")
+            took = time.perf_counter() - started
+            progress.step, progress.updates = step + 1, progress.updates + 1
+            progress.loss_sum += loss
+            progress.overlap, progress.voxels = progress.overlap + both, progress.voxels + either
+            progress.waited, progress.seconds = progress.waited + waited, progress.seconds + took
+            progress.total_seconds += took
+            progress.patches += settings.train.batch
+            if self.out_of_time():
+                return False
+            if time.monotonic() - last_checkpoint > CHECKPOINT_SECONDS:
+                self._checkpoint()
+                last_checkpoint = time.monotonic()
+        return True
+
+    def _fraction(self, step: int, steps: int) -> float:
+        """Return how much of the training is done, by plan or by clock, whichever is ahead."""
+        planned = (self.progress.epoch + step / steps) / self.settings.train.epochs
+        clock = self.progress.total_seconds / self.limit_s if self.limit_s > 0 else 0.0
+        return max(planned, clock)
+
+    def _row(self, validation_dice: float) -> dict[str, Any]:
+        progress = self.progress
+        values = (
+            progress.epoch + 1, progress.updates, len(progress.names), progress.patches,
+            progress.loss_sum / progress.step,
+            2 * progress.overlap / progress.voxels if progress.voxels else float("nan"),
+            validation_dice, self.learner.rate, round(progress.seconds, 2),
+            round(progress.patches / max(progress.seconds, 1e-9), 4), round(progress.waited / max(progress.seconds, 1e-9), 4),
+        )  # fmt: skip
+        return dict(zip(_HISTORY, values, strict=True))
+
+    def _checkpoint(self) -> None:
+        save_checkpoint(self.folder, self.progress, self.learner.variables(), _identity(self.settings))
+
+    def _save(self, validation_dice: float | None) -> None:
+        settings, progress = self.settings, self.progress
+        card = {
+            "trained_by": "flairnb.network.training.train",
+            "profile": settings.profile,
+            "seed": settings.seed,
+            "train": as_dict(settings.train),
+            "epochs_done": len(progress.history),
+            "updates": progress.updates,
+            "minutes": round(progress.total_seconds / 60, 2),
+            "cases": progress.history[-1]["cases"] if progress.history else len(progress.names),
+            "validation_dice": None if validation_dice is None or np.isnan(validation_dice) else validation_dice,
+        }
+        with self.learner.averaged():
+            save_network(
+                self.learner.model,
+                self.folder,
+                network=settings.network,
+                spacing_mm=settings.prepare.spacing_mm,
+                name=self.folder.name,
+                threshold=settings.infer.threshold,
+                card=card,
+            )
+
+
+def _identity(settings: Settings) -> dict[str, Any]:
+    """Return what two parts of one run must share; the end of the run may be moved."""
+    free = ("epochs", "max_minutes")
+    values = {f"network.{k}": v for k, v in as_dict(settings.network).items()}
+    values.update({f"train.{k}": v for k, v in as_dict(settings.train).items() if k not in free})
+    return {"seed": settings.seed, **values}
+
+
+def _check(settings: Settings, records: Sequence[VolumeRecord]) -> None:
+    multiple = 2**settings.network.levels
+    if settings.train.patch % multiple:
+        raise SettingsError(f"train.patch: expected a multiple of {multiple}, found {settings.train.patch}.")
+    for name in ("batch", "epochs", "patches_per_case"):
+        if getattr(settings.train, name) < 1:
+            raise SettingsError(f"train.{name}: expected at least 1, found {getattr(settings.train, name)}.")
+    if not records:
+        raise InputError("training: expected at least one prepared training volume, found none. Run notebook 02 first.")
+
+
+def _write_history(path: Path, history: pd.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        history.to_csv(temporary, index=False)
