@@ -1,1 +1,1 @@
-"""Figures, tables and pictures; computes nothing."""
+"""Draw figures and tables; this room computes no result."""

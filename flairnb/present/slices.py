@@ -1,0 +1,360 @@
+"""Axial slices of an examination with outlines of masks, as a radiologist reads them.
+
+Radiological convention: one looks from the feet, so the patient's right is on the left of the picture, and the front
+is up. The image is put into the closest right-anterior-superior order of its own axes; nothing is rotated or
+resampled, and voxels keep their true proportions in mm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flairnb.errors import GeometryError
+from flairnb.geometry import canonical_axes, spacing_mm
+from flairnb.present.style import CONVENTION, Look, drawing, look, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from flairnb.images import Image
+
+#: Grey window: these percentiles of the brain are black and white.
+WINDOW_PERCENTILES = (1.0, 99.7)
+MARGIN_MM = 6.0
+BAR_LENGTHS_MM = (10, 20, 50, 100)
+
+Overlays = Mapping[str, "NDArray[np.bool_]"] | Iterable[tuple[str, "NDArray[np.bool_]"]] | None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A volume in right-anterior-superior order.
+
+    Attributes
+    ----------
+    data : (I, J, K) array
+        i grows to the patient's right, j to the front, k to the top.
+    spacing_mm : (3,) float array
+    z_mm : (K,) float array
+        World height of the centre of each slice.
+    """
+
+    data: NDArray
+    spacing_mm: NDArray[np.float64]
+    z_mm: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One slice as it is seen: row 0 is the patient's front, column 0 the patient's right side.
+
+    `step_mm` is (row, column) spacing. `outlines` are (mask, look) pairs; `filled` are (mask, colour) pairs.
+    """
+
+    picture: NDArray
+    step_mm: tuple[float, float]
+    window: tuple[float, float]
+    outlines: Sequence[tuple[NDArray[np.bool_], Look]] = ()
+    filled: Sequence[tuple[NDArray[np.bool_], str]] = ()
+    caption: str = ""
+    heading: str = ""
+    size_mm: tuple[float, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        size = self.picture.shape[0] * self.step_mm[0], self.picture.shape[1] * self.step_mm[1]
+        object.__setattr__(self, "size_mm", size)
+
+
+def to_ras(data: NDArray, affine: NDArray) -> NDArray:
+    """Reorder and flip the axes of `data` to the closest right-anterior-superior order."""
+    axes, signs = canonical_axes(affine)
+    ordered = np.transpose(data, axes)
+    return ordered[tuple(slice(None, None, 1 if sign > 0 else -1) for sign in signs)]
+
+
+def as_stack(image: Image) -> Stack:
+    """Return an image's volume in right-anterior-superior order.
+
+    Parameters
+    ----------
+    image : Image
+        Any orientation, oblique too.
+    """
+    axes, signs = canonical_axes(image.affine)
+    height = image.affine[2]
+    middle = (np.array(image.shape) - 1) / 2
+    along = int(axes[2])
+    indices = np.arange(image.shape[along])
+    rest = sum(height[axis] * middle[axis] for axis in range(3) if axis != along) + height[3]
+    z_mm = height[along] * indices + rest
+    return Stack(to_ras(image.data, image.affine), spacing_mm(image.affine)[axes], z_mm if signs[2] > 0 else z_mm[::-1])
+
+
+def choose_slices(lesion_area: NDArray, inside_area: NDArray, count: int) -> list[int]:
+    """Choose slices: half where most lesion is, the rest spread over the brain.
+
+    Parameters
+    ----------
+    lesion_area : (K,) array
+        Lesion voxels in each slice.
+    inside_area : (K,) array
+        Brain (or head) voxels in each slice; slices with less than a tenth of the largest are left out.
+    count : int
+        How many; fewer when the volume has fewer.
+
+    Returns
+    -------
+    list of int
+        Ascending, without repeats.
+    """
+    lesion_area, inside_area = np.asarray(lesion_area), np.asarray(inside_area)
+    candidates = np.flatnonzero((inside_area > 0.1 * inside_area.max()) | (lesion_area > 0))
+    if candidates.size == 0:
+        candidates = np.arange(inside_area.size)
+    count = min(count, candidates.size)
+    apart = max(1, candidates.size // (2 * count))
+    chosen: list[int] = []
+    for k in sorted(candidates.tolist(), key=lambda k: -lesion_area[k]):
+        if len(chosen) >= (count + 1) // 2 or lesion_area[k] == 0:
+            break
+        if all(abs(k - other) >= apart for other in chosen):
+            chosen.append(k)
+    while len(chosen) < count:
+        # The candidate farthest from all chosen ones; the first is the middle of the brain.
+        free = [k for k in candidates.tolist() if k not in chosen]
+        ends = [*chosen, int(candidates[0]) - 1, int(candidates[-1]) + 1]
+        chosen.append(max(free, key=lambda k: min(abs(k - other) for other in ends)))
+    return sorted(chosen)
+
+
+def grey_window(data: NDArray, inside: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+    """Return the intensities shown as black and white: percentiles of the brain, or of the non-zero voxels."""
+    values = data[inside] if inside is not None and inside.any() else data[data != 0]
+    if values.size == 0:
+        return 0.0, 1.0
+    low, high = np.percentile(values, WINDOW_PERCENTILES)
+    return float(low), float(high if high > low else low + 1.0)
+
+
+def axial_tile(
+    stack: Stack, k: int, box: tuple[slice, slice], window: tuple[float, float], outlines: Sequence[tuple[NDArray, Look]] = ()
+) -> Tile:
+    """Cut slice `k` out of a stack and turn it to the radiological view.
+
+    Parameters
+    ----------
+    stack : Stack
+        Volume in right-anterior-superior order.
+    k : int
+        Slice.
+    box : tuple of slice
+        Crop along i and j.
+    window : tuple of float
+        Intensities shown as black and white.
+    outlines : sequence of (mask, look)
+        Masks (I, J, K) in the same order as the stack.
+    """
+    return Tile(
+        picture=_seen(stack.data[:, :, k][box]),
+        step_mm=(float(stack.spacing_mm[1]), float(stack.spacing_mm[0])),
+        window=window,
+        outlines=[(_seen(mask[:, :, k][box]), how) for mask, how in outlines],
+        caption=f"z {stack.z_mm[k]:+.0f} mm".replace("-", "\N{MINUS SIGN}"),
+    )
+
+
+def _seen(plane: NDArray) -> NDArray:
+    """Turn a plane (i to the right, j to the front) so that row 0 is the front and column 0 the patient's right."""
+    return plane[::-1, ::-1].T
+
+
+def in_plane_box(inside: NDArray[np.bool_], spacing: NDArray) -> tuple[slice, slice]:
+    """Return the crop along i and j around `inside` with a margin of `MARGIN_MM`."""
+    box = []
+    for axis in (0, 1):
+        hit = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))
+        if hit.size == 0:
+            box.append(slice(0, inside.shape[axis]))
+            continue
+        margin = int(np.ceil(MARGIN_MM / spacing[axis]))
+        box.append(slice(max(0, int(hit[0]) - margin), min(inside.shape[axis], int(hit[-1]) + 1 + margin)))
+    return box[0], box[1]
+
+
+def draw_tile(axes: Axes, tile: Tile, left_mm: float, top_mm: float) -> None:
+    """Draw one tile with its upper left corner at (left, top); the axes count mm, y upwards."""
+    height, width = tile.size_mm
+    low, high = tile.window
+    extent = (left_mm, left_mm + width, top_mm - height, top_mm)
+    axes.imshow(tile.picture, cmap="gray", vmin=low, vmax=high, extent=extent, origin="upper", zorder=1)
+    for mask, colour in tile.filled:
+        if mask.any():
+            from matplotlib.colors import to_rgba
+
+            rgba = np.zeros((*mask.shape, 4))
+            rgba[mask] = to_rgba(colour, 0.6)
+            axes.imshow(rgba, extent=extent, origin="upper", zorder=2, interpolation="nearest")
+    for mask, how in tile.outlines:
+        if mask.any():
+            _outline(axes, np.asarray(mask, dtype=float), how, (left_mm, top_mm), tile.step_mm)
+    _letters(axes, tile, left_mm, top_mm)
+
+
+def _outline(axes: Axes, mask: NDArray, how: Look, corner: tuple[float, float], step_mm: tuple[float, float]) -> None:
+    from matplotlib.patheffects import withStroke
+
+    padded = np.pad(mask, 1)
+    x = corner[0] + (np.arange(padded.shape[1]) - 0.5) * step_mm[1]
+    y = corner[1] - (np.arange(padded.shape[0]) - 0.5) * step_mm[0]
+    lines = axes.contour(x, y, padded, levels=[0.5], colors=[how.outline], linestyles=[how.dash], linewidths=1.1, zorder=3)
+    lines.set_path_effects([withStroke(linewidth=2.0, foreground=(0, 0, 0, 0.55))])
+
+
+def _letters(axes: Axes, tile: Tile, left: float, top: float) -> None:
+    from matplotlib.patheffects import withStroke
+
+    height, width = tile.size_mm
+    halo = [withStroke(linewidth=2.0, foreground="black")]
+    write = {"color": "white", "fontsize": 7.5, "path_effects": halo, "zorder": 4, "clip_on": True}
+    axes.text(left + 2, top - 2, "R", ha="left", va="top", fontweight="bold", **write)
+    axes.text(left + width - 2, top - 2, "L", ha="right", va="top", fontweight="bold", **write)
+    if tile.caption:
+        axes.text(left + width - 2, top - height + 2, tile.caption, ha="right", va="bottom", **{**write, "fontsize": 6.5})
+    if tile.heading:
+        axes.text(left + width / 2, top + 2, tile.heading, ha="center", va="bottom", color="black", fontsize=8.5, zorder=4)
+
+
+def draw_scale_bar(axes: Axes, left_mm: float, bottom_mm: float, tile_width_mm: float) -> None:
+    """Draw a bar of a round length, about a third of a tile, with its length in mm."""
+    from matplotlib.patheffects import withStroke
+
+    length = max((mm for mm in BAR_LENGTHS_MM if mm <= 0.4 * tile_width_mm), default=BAR_LENGTHS_MM[0])
+    halo = [withStroke(linewidth=3.0, foreground="black")]
+    x, y = left_mm + 4, bottom_mm + 4
+    axes.plot([x, x + length], [y, y], color="white", lw=2.0, solid_capstyle="butt", path_effects=halo, zorder=4)
+    axes.text(x, y + 2.5, f"{length} mm", color="white", fontsize=6.5, va="bottom", path_effects=halo, zorder=4)
+
+
+def draw_grid(
+    tiles: Sequence[Tile], columns: int, title: str = "", legend: Sequence[tuple[str, Look]] = (), footer: str = CONVENTION
+) -> Figure:
+    """Draw tiles of equal scale in rows, with letters, scale bar, legend and footer.
+
+    Parameters
+    ----------
+    tiles : sequence of Tile
+        Row by row.
+    columns : int
+        Tiles in a row.
+    title : str
+        Above the picture.
+    legend : sequence of (label, Look)
+        Line samples below the picture.
+    footer : str
+        Below everything; states the convention.
+    """
+    headed = any(tile.heading for tile in tiles)
+    gap, head = 3.0, 14.0 if headed else 0.0
+    height, width = (max(tile.size_mm[side] for tile in tiles) for side in (0, 1))
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    total_w, total_h = columns * (width + gap) - gap, rows * (height + head + gap) - gap
+    width_in = max(5.0, min(8.6, 2.15 * columns))
+    with drawing():
+        picture_in = width_in * total_h / total_w
+        top_in = 0.12 + 0.2 * (title.count("\n") + 1 if title else 0)
+        bottom_in = 0.3 + (0.26 if legend else 0.0) + 0.16 * footer.count("\n")
+        height_in = picture_in + top_in + bottom_in
+        figure = new_figure(width_in, height_in, layout=None)
+        axes = figure.add_axes((0.0, bottom_in / height_in, 1.0, picture_in / height_in))
+        for number, tile in enumerate(tiles):
+            row, column = divmod(number, columns)
+            # A smaller tile sits in the middle of its cell.
+            left = column * (width + gap) + (width - tile.size_mm[1]) / 2
+            top = -row * (height + head + gap) - head - (height - tile.size_mm[0]) / 2
+            draw_tile(axes, tile, left, top)
+        first = tiles[(rows - 1) * columns]
+        bottom = -(rows - 1) * (height + head + gap) - head - (height + first.size_mm[0]) / 2
+        draw_scale_bar(axes, (width - first.size_mm[1]) / 2, bottom, first.size_mm[1])
+        axes.set(xlim=(0, total_w), ylim=(-total_h, 0), aspect="equal")
+        axes.set_facecolor("white" if headed else "black")
+        axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
+        axes.spines[:].set_visible(False)
+        if title:
+            figure.text(0.01, 1 - 0.07 / height_in, title, ha="left", va="top", fontsize=9.5)
+        figure.text(0.01, 0.07 / height_in, footer, ha="left", va="bottom", fontsize=7.5, color="0.25")
+        if legend:
+            _legend(figure, legend, (bottom_in - 0.05) / height_in)
+    return figure
+
+
+def _legend(figure: Figure, entries: Sequence[tuple[str, Look]], top: float) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=3.0, foreground="black")]
+    handles = [Line2D([], [], color=how.outline, linestyle=how.dash, lw=1.8, label=label, path_effects=halo) for label, how in entries]
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0.0, top), ncols=len(handles), fontsize=8, borderaxespad=0.0, handlelength=2.6
+    )
+
+
+def named_overlays(overlays: Overlays, shape: tuple[int, ...]) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Return overlays as (name, bool mask) pairs after checking that they fit the image."""
+    pairs = list(overlays.items() if isinstance(overlays, Mapping) else overlays or ())
+    for name, mask in pairs:
+        if tuple(np.shape(mask)) != tuple(shape):
+            msg = f"overlay {name!r}: expected the image's shape {tuple(shape)}, received {np.shape(mask)}. Resample the mask to the image."
+            raise GeometryError(msg)
+    return [(name, np.asarray(mask) > 0) for name, mask in pairs]
+
+
+def mosaic(
+    image: Image, overlays: Overlays = None, *, count: int = 12, columns: int = 4, title: str = "", footer: str = CONVENTION
+) -> Figure:
+    """Draw axial slices of an examination with outlines of masks.
+
+    Parameters
+    ----------
+    image : Image
+        FLAIR or T1w, any orientation.
+    overlays : mapping or pairs of name to (I, J, K) bool array
+        Masks on the image's grid. The name decides line and colour (see `flairnb.present.style.LOOKS`); "brain" sets
+        the grey window and the crop, all others choose the slices.
+    count : int
+        Number of slices; all of a volume that has fewer.
+    columns : int
+        Slices in a row.
+    title : str
+        Above the picture.
+    footer : str
+        Below the picture.
+
+    Returns
+    -------
+    Figure
+        R and L letters in each slice, a scale bar in mm, the slice's world height, a legend of the outlines.
+
+    Raises
+    ------
+    GeometryError
+        If a mask has another shape than the image.
+    """
+    pairs = [(name, to_ras(mask, image.affine)) for name, mask in named_overlays(overlays, image.shape)]
+    stack = as_stack(image)
+    brain = dict(pairs).get("brain")
+    window = grey_window(stack.data, brain)
+    inside = brain if brain is not None and brain.any() else stack.data > window[0] + 0.1 * (window[1] - window[0])
+    lesions = [mask for name, mask in pairs if name != "brain"]
+    lesion_area = sum((mask.sum(axis=(0, 1)) for mask in lesions), np.zeros(stack.data.shape[2]))
+    looks = [(mask, look(name, number)) for number, (name, mask) in enumerate(pairs)]
+    box = in_plane_box(inside, stack.spacing_mm)
+    chosen = choose_slices(lesion_area, inside.sum(axis=(0, 1)), count)
+    tiles = [axial_tile(stack, k, box, window, looks) for k in chosen]
+    return draw_grid(tiles, columns, title, [(how.label, how) for _, how in looks], footer)
