@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flairnb.errors import MissingDataError, SettingsError
 
@@ -26,6 +27,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "04": ("manifest.tsv", "tables/preparation.tsv", "models/unet/unet.keras"),
     "05": ("manifest.tsv", "tables/timing.tsv"),
 }
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FILE = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
 
@@ -145,6 +149,14 @@ def choose(chapters: list[Chapter], which: str | list[str] = "all", from_: str |
         first = _number(from_, by_number)
         chosen = [chapter for chapter in chosen if chapter.number >= first]
     return chosen
+
+
+def chapter_table() -> pd.DataFrame:
+    """Return the chapters as a table: title, question, what each leaves."""
+    import pandas as pd
+
+    rows = [(chapter.stem, chapter.question, ", ".join(chapter.makes)) for chapter in read_chapters()]
+    return pd.DataFrame(rows, columns=["chapter", "question", "leaves in the work folder"])
 
 
 def maker_of(name: str) -> str | None:

@@ -1,0 +1,111 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Finding lesions in new patients
+#
+# **Given a new FLAIR, where does the network see lesion, and how long does it take?**
+#
+# The trained network is applied to every validation case, and so is the simplest method anyone could think of: call
+# everything brighter than a fixed threshold a lesion.
+#
+# - Reads: the prepared validation cases of 02_preprocessing and the weights of 03_training.
+# - Leaves: lesion masks of both methods on each FLAIR's own grid, `tables/timing.tsv`, `tables/threshold.json`.
+# - Takes: a minute in `demo`.
+#
+# For research and teaching only, not for clinical use.
+
+# %% tags=["parameters"]
+profile: str = "demo"  # smoke, demo, phantom, public or paper; 00_start_here explains them
+seed: int = 2019  # every random draw of the run follows from it
+data_dir: str = ""  # folder of your own data; empty for the simulated cohort
+out_dir: str = ""  # work folder; empty for the profile's folder under work
+overrides: str = ""  # settings to change; words of section.name and value, see 00_start_here
+
+# %%
+import flairnb
+from flairnb.report import steps, views
+
+run = flairnb.start("04", profile, seed, data_dir, out_dir, overrides)
+run
+
+# %% [markdown]
+# ## A baseline that a spreadsheet could run
+#
+# After normalisation a voxel's value says how many standard deviations it lies above the brain's mean. One threshold
+# for all patients is learned on the *training* cases, by the best mean Dice, and applied to the validation cases. The
+# paper compares with two published programs, LST and BIANCA; they are not part of this walk, and this threshold is
+# simpler than either.
+
+# %%
+z = steps.fit_threshold_baseline(run)
+baseline = steps.threshold_validation(run)
+views.status_summary(baseline, threshold_sd=z)
+
+# %% [markdown]
+# Bright voxels that are no lesion, such as fat, flow, or the rim of the ventricles, all pass a threshold. What the
+# network adds is to know where brightness is normal; 05_accuracy measures how much that is worth.
+
+# %% [markdown]
+# ## The network
+#
+# The result is a probability for each voxel. It is brought back to the FLAIR's own grid by linear interpolation and cut
+# at one half there; the paper resamples "back into native space" and leaves open how.
+
+# %%
+timing = steps.segment_validation(run)
+views.status_summary(timing)
+
+# %% [markdown]
+# Each case's mask lies exactly on the grid of its FLAIR, slice for slice, so that it can be laid over the original
+# images in any viewer.
+
+# %%
+run.keep(views.segmentation_example(run), "segmentation_example")
+
+# %% [markdown]
+# The network's outline against the reader's, in the patient with the median lesion volume. Where only one of the two
+# lines is drawn, the methods disagree: inside the reader's alone lies what was missed, inside the network's alone what was
+# invented.
+
+# %% [markdown]
+# ## Tiles or one pass
+#
+# The paper's graphics processor could not hold a whole brain, so the brain was covered with overlapping 96 mm cubes,
+# 32 mm apart, and the predictions averaged. A computer with enough memory can do the brain in one pass. Do both ways
+# find the same lesions?
+
+# %%
+agreement = run.save(steps.compare_methods_of_inference(run), "tables/tiled_and_whole.tsv")
+agreement.drop(columns="participant_id")
+
+# %% [markdown]
+# The two are not identical, because a voxel near the face of a cube sees less of its surroundings; averaging blurs that
+# away. A Dice between the two masks well below 0.95 would mean that the border of a tile decides what is a lesion.
+
+# %% [markdown]
+# ## Time for one patient
+#
+# The paper reports 28.2 seconds for a patient, everything included, on a Titan Xp; a radiologist needs 15 to 20 minutes.
+
+# %%
+run.keep(views.timing_chart(timing), "timing")
+
+# %% [markdown]
+# Ours are seconds on this machine's processor at this profile's voxel size, without loading the network. Coarser voxels
+# make everything faster, so only the `paper` profile's times may be set against the paper's.
+
+# %%
+run.finish(numbers=views.inference_numbers(timing, agreement, z))

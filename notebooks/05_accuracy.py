@@ -1,0 +1,121 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How good are the outlines?
+#
+# **How close does the network come to the reference reader, and does it beat a plain threshold?**
+#
+# This chapter scores every validation case on its own grid and repeats the paper's Figure 1A, Table 2 and the layout of
+# Figure 3 with what exists here: the network (CNN), a second reader, and the threshold.
+#
+# - Reads: the masks that 04_inference left, and the readers' masks.
+# - Leaves: `tables/scores.tsv`, `tables/lesions.tsv`, `tables/table2.tsv`, the report's key figures.
+# - Takes: less than a minute in `demo`.
+#
+# For research and teaching only, not for clinical use.
+
+# %% tags=["parameters"]
+profile: str = "demo"  # smoke, demo, phantom, public or paper; 00_start_here explains them
+seed: int = 2019  # every random draw of the run follows from it
+data_dir: str = ""  # folder of your own data; empty for the simulated cohort
+out_dir: str = ""  # work folder; empty for the profile's folder under work
+overrides: str = ""  # settings to change; words of section.name and value, see 00_start_here
+
+# %%
+import flairnb
+from flairnb.evaluate.summary import compare_methods
+from flairnb.report import results, steps, views
+
+run = flairnb.start("05", profile, seed, data_dir, out_dir, overrides)
+run
+
+# %% [markdown]
+# ## The scores
+#
+# - **Dice**: twice the shared volume over the sum of both volumes; 1 is perfect, 0 no overlap.
+# - **Sensitivity**: share of the reference's lesion voxels that were found. **Specificity**: share of the brain's other
+#   voxels that were left alone; it is near 1 for anyone, because most of a brain is not lesion.
+# - **PPV** (positive predictive value): share of the marked voxels that are lesion; the false discovery rate is 1 - PPV.
+#
+# A patient without any lesion in the reference has no Dice; such a case is counted as undefined, never as 0 or 1.
+
+# %%
+scores = steps.score_validation(run).scores
+views.status_summary(scores, by="method")
+
+# %% [markdown]
+# Every method is scored on the same patients. A method with fewer scored cases than the others must not be compared with
+# them by its median alone.
+
+# %% [markdown]
+# ## Figure 1A: Dice by method
+#
+# In the paper: CNN 0.79 (median), second radiologist 0.81, LST 0.56, BIANCA 0.41.
+
+# %%
+run.keep(views.dice_by_method(scores), "dice_by_method")
+
+# %% [markdown]
+# Every point is a patient; look at the spread, not only at the line. In the simulated cohort the second reader is
+# **simulated**, too: made from the true lesion and tuned to the agreement that the paper reports between its two
+# radiologists. Its height is therefore an input, not a finding.
+
+# %%
+tests = run.save(compare_methods(scores), "tables/dice_tests.tsv")
+tests
+
+# %% [markdown]
+# Paired two-tailed t tests on Dice, as in the paper: the same patients, the network against each other method. A
+# positive mean difference favours the network. With the few patients of a small profile a difference has to be large to
+# be "significant", and a difference that is not significant is not the same as none.
+
+# %% [markdown]
+# ## Table 2
+#
+# Medians over patients with their standard error, the paper's value beside ours, and a 95% interval from resampling the
+# patients (bootstrap). RMdSPE is the root of the median squared percentage error of lesion volume.
+
+# %%
+table2 = run.save(results.table2(run, scores), "tables/table2.tsv")
+table2
+
+# %% [markdown]
+# Why ours may differ: simulated patients, a smaller network, minutes of training, coarser voxels, one to a few cases of a
+# disease. The printed RMdSPE (1.38% for the CNN) cannot be a plain percentage beside a Dice of 0.79; read as ten times
+# the error's fraction it would be 13.8%. That reading fits, but only the appendix could confirm it, so both are shown.
+
+# %% [markdown]
+# ## Figure 3: look at them
+#
+# Numbers can hide an outline in the wrong place. One slice of several diseases: the FLAIR alone, with the network's
+# outline, with the reader's.
+
+# %%
+run.keep(views.examples(run), "examples")
+
+# %% [markdown]
+# Go through the rows and ask what a radiologist would: is the largest lesion found, is its edge where you would draw it,
+# is anything marked that is normal? Small lesions are where the network and the readers fail first, here as in the paper.
+
+# %%
+run.save(results.key_numbers(table2), "tables/key_numbers.tsv")
+
+# %% [markdown]
+# This short table opens the report. Ours come from simulated patients and the paper's from real ones: they stand side by
+# side for orientation and are no comparison of like with like.
+
+# %%
+run.finish(numbers=results.accuracy_numbers(scores, table2))
