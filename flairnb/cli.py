@@ -1,0 +1,199 @@
+"""The command line: each command is a few lines that call a room.
+
+Exit codes: 0 done, 1 the work failed, 2 the input or the usage is wrong. A
+problem gets one line on stderr that begins ``error:``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal  # typer reads the annotations at run time
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Duong et al., AJNR 2019, made executable.")
+cohort_app = typer.Typer(rich_markup_mode=None, help="Look at a cohort table.")
+notebooks_app = typer.Typer(rich_markup_mode=None, help="Keep notebooks/*.ipynb equal to their .py sources.")
+app.add_typer(cohort_app, name="cohort")
+app.add_typer(notebooks_app, name="notebooks")
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
+
+
+@app.command()
+def run(
+    which: Annotated[list[str] | None, typer.Argument(help="'all', or notebook numbers such as 01 02.")] = None,
+    profile: Annotated[str, typer.Option(help="smoke, demo, phantom, public or paper.")] = "demo",
+    jobs: Annotated[int | None, typer.Option(help="Cases at a time; all processors if left out.", min=1)] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="Leave out the notebooks before this number.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.epochs=3; may be repeated.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run also what has not changed.")] = False,
+) -> None:
+    """Run notebooks and write the report. Example: flairnb run all --profile demo."""
+    from flairnb.report.pipeline import run_notebooks
+
+    words = [word for text in set_ or [] for word in text.split()]
+    result = run_notebooks(which or "all", profile, jobs=jobs, from_=from_, sets=words, force=force, say=_progress)
+    typer.echo(f"Open {result.index} in a browser.")
+
+
+@app.command()
+def segment(
+    flair: Annotated[Path, typer.Argument(help="FLAIR image, NIfTI.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
+    t1w: Annotated[Path | None, typer.Option(help="T1-weighted image of the same head; makes brain extraction better.")] = None,
+    brain_mask: Annotated[Path | None, typer.Option(help="Brain mask on the FLAIR's grid.")] = None,
+    skull_stripped: Annotated[bool, typer.Option("--skull-stripped", help="The FLAIR shows the brain only.")] = False,
+    weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a .keras file.")] = None,
+    method: Annotated[Literal["tiled", "whole"] | None, typer.Option(help="tiled: the paper's cubes; whole: one pass.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Processor threads.", min=1)] = None,
+) -> None:
+    """Segment the lesions of one patient's FLAIR. Example: flairnb segment sub-01_FLAIR.nii.gz --out results."""
+    from flairnb.report.patient import segment_patient
+
+    _refuse(
+        brain_mask is not None and skull_stripped, "--brain-mask and --skull-stripped: expected one of them, found both. Leave one out."
+    )
+    summary = segment_patient(flair, t1w, brain_mask, skull_stripped, out, weights, method, threads)
+    typer.echo(f"{summary['lesion_count']} lesions, {summary['lesion_volume_ml']:.2f} ml; results in {out}. Not for clinical use.")
+
+
+@app.command()
+def score(
+    reference: Annotated[Path, typer.Argument(help="A reader's lesion mask.")],
+    predicted: Annotated[Path, typer.Argument(help="The mask to score, on the same grid.")],
+    as_json: Json = False,
+) -> None:
+    """Compare two lesion masks. Example: flairnb score reader.nii.gz network.nii.gz --json."""
+    from flairnb.evaluate.files import score_files
+
+    _show(score_files(reference, predicted).as_dict(), as_json)
+
+
+@app.command()
+def fetch(
+    dataset: Annotated[str | None, typer.Argument(help="Name of a data set; left out: list them.")] = None,
+    mirror: Annotated[str, typer.Option(help="Address or folder with the same files under the same names.")] = "",
+) -> None:
+    """Fetch public data that data_manifest/ declares. Example: flairnb fetch openms."""
+    from flairnb.cohort import fetch as room
+
+    registry, folder = room.read_registry(room.default_registry()), room.default_data_dir()
+    if dataset is None:
+        typer.echo(room.datasets(registry, folder).to_string(index=False))
+        return
+    results = room.fetch_dataset(dataset, registry, folder, mirror)
+    typer.echo(f"{dataset}: {len(results)} files in {folder}, {sum(r.status == 'fetched' for r in results)} of them fetched now.")
+
+
+@cohort_app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Cohort table, as data_manifest/README.md describes.")],
+    data_root: Annotated[Path | None, typer.Option(help="Folder that its paths are relative to; else the table's own.")] = None,
+) -> None:
+    """Check a cohort table and list all of its problems. Example: flairnb cohort check cohort.tsv."""
+    from flairnb.cohort.manifest import read_manifest
+    from flairnb.errors import ManifestError
+
+    try:
+        table = read_manifest(file, data_root)
+    except ManifestError as error:
+        if error.problems is not None:
+            typer.echo(error.problems.to_string(index=False))
+        raise
+    typer.echo(f"{file.name}: {len(table)} participants, {dict(table['split'].value_counts())}, no problems.")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> int:
+    """Look at the installation and the machine. Example: flairnb doctor --json."""
+    from flairnb.report import doctor as room
+
+    findings = room.examine()
+    typer.echo(room.as_json(findings) if as_json else room.as_text(findings))
+    return int(any(f.status == "fail" for f in findings))
+
+
+@notebooks_app.command()
+def sync() -> None:
+    """Write the .ipynb twin of every notebook source. Example: flairnb notebooks sync."""
+    from flairnb.report.chapters import notebooks_dir
+    from flairnb.report.pairing import sync_twins
+
+    written = sync_twins(notebooks_dir())
+    typer.echo(f"written: {', '.join(p.name for p in written)}" if written else "all twins are up to date")
+
+
+@notebooks_app.command("check")
+def check_notebooks() -> None:
+    """Compare every notebook with its source. Example: flairnb notebooks check."""
+    from flairnb.report.chapters import notebooks_dir
+    from flairnb.report.pairing import check_twins
+
+    typer.echo(f"{check_twins(notebooks_dir())} notebooks say the same as their sources")
+
+
+def main() -> None:
+    """Run the command line of this process and leave with its exit code."""
+    sys.exit(call(sys.argv[1:]))
+
+
+def call(arguments: list[str]) -> int:
+    """Run one command; write problems as one line on stderr.
+
+    Returns
+    -------
+    int
+        0 done, 1 the work failed, 2 the input or the usage is wrong. A bug of
+        ours still shows its traceback.
+    """
+    from flairnb.errors import FlairnbError
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        result = app(arguments or ["--help"], prog_name="flairnb", standalone_mode=False)
+    except typer.TyperException as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _fail(f"{message} See flairnb --help." if message else "", getattr(error, "exit_code", 2))
+    except FlairnbError as error:
+        return _fail(str(error), error.exit_code)
+    except (OSError, MemoryError) as error:
+        return _fail(f"{type(error).__name__}: {error}", 1)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("stopped", 1)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    if message:
+        typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _refuse(wrong: bool, message: str) -> None:
+    from flairnb.errors import InputError
+
+    if wrong:
+        raise InputError(message)
+
+
+def _progress(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _show(values: dict[str, Any], as_json: bool) -> None:
+    """Write values as JSON (NaN as null) or as aligned lines."""
+    plain = {key: None if value != value else value for key, value in values.items()}
+    if as_json:
+        typer.echo(json.dumps(plain, indent=2, default=float))
+        return
+    width = max(map(len, plain))
+    for key, value in plain.items():
+        typer.echo(f"{key:<{width}}  {'undefined' if value is None else f'{value:.4g}' if isinstance(value, float) else value}")
+
+
+if __name__ == "__main__":
+    main()
