@@ -1,0 +1,152 @@
+"""The article's tables with its values beside ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from flairnb.present.style import look
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+#: Table 2 as printed (Duong et al. 2019). RMdSPE is printed in per cent; see `flairnb.evaluate.statistics`.
+ARTICLE_METHODS = {"human": "Human", "cnn": "CNN", "lst": "LST", "bianca": "BIANCA"}
+ARTICLE_TABLE2: dict[str, dict[str, float]] = {
+    "Dice, median": {"human": 0.805, "cnn": 0.789, "lst": 0.562, "bianca": 0.410},
+    "Dice, SEM": {"human": 0.017, "cnn": 0.022, "lst": 0.026, "bianca": 0.027},
+    "Sensitivity, median": {"human": 0.800, "cnn": 0.767, "lst": 0.599, "bianca": 0.556},
+    "Sensitivity, SEM": {"human": 0.017, "cnn": 0.025, "lst": 0.026, "bianca": 0.020},
+    "Specificity, median": {"human": 0.999, "cnn": 0.999, "lst": 0.999, "bianca": 0.997},
+    "Specificity, SEM": {"human": 0.000, "cnn": 0.000, "lst": 0.000, "bianca": 0.000},
+    "PPV, median": {"human": 0.824, "cnn": 0.769, "lst": 0.690, "bianca": 0.335},
+    "PPV, SEM": {"human": 0.018, "cnn": 0.018, "lst": 0.030, "bianca": 0.034},
+    "NPV, median": {"human": 0.999, "cnn": 0.999, "lst": 0.999, "bianca": 0.999},
+    "NPV, SEM": {"human": 0.000, "cnn": 0.000, "lst": 0.001, "bianca": 0.001},
+    "RMdSPE, % as printed": {"human": 0.97, "cnn": 1.38, "lst": 3.80, "bianca": 6.56},
+    "Spearman \N{GREEK SMALL LETTER RHO} of volumes": {"human": 0.991, "cnn": 0.985, "lst": 0.862, "bianca": 0.655},
+}
+#: Which of our methods stands beside which of the article's.
+BESIDE = {"manual2": "human", "unet": "cnn", "lga": "lst", "lpa": "lst", "bianca": "bianca"}
+
+_ROWS = (
+    ("Dice", "dice"),
+    ("Sensitivity", "sensitivity"),
+    ("Specificity", "specificity"),
+    ("PPV", "ppv"),
+    ("NPV", "npv"),
+    ("Lesion recall", "lesion_recall"),
+    ("Lesion precision", "lesion_precision"),
+    ("Lesion F1", "lesion_f1"),
+    ("HD95, mm", "hd95_mm"),
+)
+_VOLUME_ROWS = (
+    ("RMdSPE, % as printed", "rmdspe_article_reading"),
+    ("RMdSPE, % by the formula", "rmdspe_percent"),
+    ("RMSPE, % by the formula", "rmspe_percent"),
+    ("Spearman \N{GREEK SMALL LETTER RHO} of volumes", "spearman_rho"),
+    ("Slope of volumes", "slope"),
+)
+
+
+def table2(summary: DataFrame, volumes: DataFrame) -> DataFrame:
+    """Lay out Table 2, the article's value beside ours for every method that has one.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        From `flairnb.evaluate.summary.summarise_scores` by method.
+    volumes : DataFrame
+        From `flairnb.evaluate.summary.summarise_volumes`.
+
+    Returns
+    -------
+    DataFrame
+        Index: the article's rows, then ours. Columns: (method, "ours") and, where the article has the method, (method,
+        "article"). Float; NaN where a value does not exist.
+    """
+    by_score = summary.set_index(["method", "score"])
+    by_volume = volumes.set_index("method")
+    columns = {}
+    for method in summary["method"].drop_duplicates():
+        ours = {"Cases": float(by_score.loc[method, "n"].max())}
+        for label, score in _ROWS:
+            if (method, score) in by_score.index:
+                row = by_score.loc[(method, score)]
+                ours |= {f"{label}, median": row["median"], f"{label}, SEM": row["sem"]}
+        ours |= {label: by_volume.loc[method, name] for label, name in _VOLUME_ROWS if method in by_volume.index}
+        columns[(look(method).label, "ours")] = ours
+        if method in BESIDE:
+            theirs = {row: values[BESIDE[method]] for row, values in ARTICLE_TABLE2.items()}
+            columns[(look(method).label, f"article ({ARTICLE_METHODS[BESIDE[method]]})")] = {"Cases": 92.0, **theirs}
+    table = pd.DataFrame({name: pd.Series(values, dtype=float) for name, values in columns.items()})
+    table.columns = pd.MultiIndex.from_tuples(list(columns), names=["method", "source"])
+    order = ["Cases"] + [f"{label}, {kind}" for label, _ in _ROWS for kind in ("median", "SEM")] + [label for label, _ in _VOLUME_ROWS]
+    return table.reindex([row for row in order if row in table.index])
+
+
+def side_by_side(ours: DataFrame, article: DataFrame, names: tuple[str, str] = ("ours", "article")) -> DataFrame:
+    """Put two tables of the same layout beside each other, column by column.
+
+    Rows keep the order of `article`; rows that only `ours` has follow. Used for Table 1.
+    """
+    both = {}
+    for column in article.columns.union(ours.columns, sort=False):
+        for name, table in zip(names, (ours, article), strict=True):
+            if column in table.columns:
+                both[(str(column), name)] = table[column]
+    extra = [row for row in ours.index if row not in article.index]
+    combined = pd.DataFrame({key: values.reindex([*article.index, *extra]) for key, values in both.items()})
+    combined.columns = pd.MultiIndex.from_tuples(list(both))
+    return combined
+
+
+def to_html(table: DataFrame, caption: str = "", formats: Mapping[str, str] | None = None, missing: str = "\N{EM DASH}") -> str:
+    """Return a table as a self-contained HTML fragment, numbers aligned, missing values as a dash.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Shown with its index; two levels of columns become two header rows.
+    caption : str
+        Above the table; plain text.
+    formats : mapping of row label to str, optional
+        Format of the numbers in a row, for example ``{"Cases": ".0f"}``; three decimals otherwise, none for integers.
+    missing : str
+        For NaN and None.
+    """
+    formats = {"Cases": ".0f", **(formats or {})}
+    head = "".join(_header_row(table, level) for level in range(table.columns.nlevels))
+    body = "".join(
+        f'<tr><th scope="row">{escape(str(label))}</th>'
+        + "".join(f"<td>{escape(_cell(value, formats.get(str(label)), missing))}</td>" for value in row)
+        + "</tr>"
+        for label, row in zip(table.index, table.astype(object).itertuples(index=False, name=None), strict=True)
+    )
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f'<table class="flairnb">{title}<thead>{head}</thead><tbody>{body}</tbody></table>'
+
+
+def _header_row(table: DataFrame, level: int) -> str:
+    labels = [str(label) for label in table.columns.get_level_values(level)]
+    cells, start = ["<th></th>"], 0
+    while start < len(labels):
+        end = start + 1
+        while level < table.columns.nlevels - 1 and end < len(labels) and labels[end] == labels[start]:
+            end += 1
+        span = f' colspan="{end - start}"' if end - start > 1 else ""
+        cells.append(f'<th scope="col"{span}>{escape(labels[start])}</th>')
+        start = end
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _cell(value: object, form: str | None, missing: str) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return missing
+    if isinstance(value, float):
+        return format(value, form or ".3f")
+    return str(value)
