@@ -1,0 +1,138 @@
+"""Between this package's images and ANTs: coordinates, transforms, determinism.
+
+ANTs (ITK) counts world coordinates towards left and posterior (LPS), NIfTI
+towards right and anterior (RAS). Everything outside this module is RAS.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from flairnb.errors import EnvironmentProblem, InputError
+from flairnb.geometry import spacing_mm
+from flairnb.provenance import atomic_path
+
+if TYPE_CHECKING:
+    import ants
+
+_RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def load_ants(seed: int = 0, threads: int = 2) -> ModuleType:
+    """Import ANTs with a fixed seed and thread count, so that results repeat.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of ITK's samplers; the same seed, machine and threads give the
+        same bits.
+    threads : int
+        ITK threads. ITK reads them once: the first call in a process counts.
+
+    Raises
+    ------
+    EnvironmentProblem
+        antspyx is not installed.
+    """
+    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", str(max(1, int(threads))))
+    try:
+        import ants
+    except ImportError as error:
+        raise EnvironmentProblem(f"expected the package antspyx, cannot import it ({error}). Run `make setup`.") from error
+    # ITK takes 0 as "use the clock".
+    ants.config._random_seed = int(seed) % (2**31 - 1) + 1
+    return ants
+
+
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """Give a folder for the files that ANTs passes around; removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="flairnb-") as folder:
+        yield folder + os.sep
+
+
+def to_ants(data: ArrayLike, affine: ArrayLike) -> ants.ANTsImage:
+    """Return an ANTs image of an array with a RAS voxel-to-world matrix.
+
+    Shear is dropped (ITK has none): directions are made orthonormal.
+    """
+    import ants
+
+    lps = _RAS_LPS @ np.asarray(affine, dtype=float)
+    edges = spacing_mm(lps)
+    left, _, right = np.linalg.svd(lps[:3, :3] / edges)
+    return ants.from_numpy(
+        np.ascontiguousarray(data, dtype=np.float32),
+        origin=[float(v) for v in lps[:3, 3]],
+        spacing=[float(v) for v in edges],
+        direction=left @ right,
+    )
+
+
+def from_ants(image: ants.ANTsImage) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return array and RAS voxel-to-world matrix of an ANTs image."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.asarray(image.direction) * np.asarray(image.spacing)
+    affine[:3, 3] = image.origin
+    return image.numpy().astype(np.float32), _RAS_LPS @ affine
+
+
+def write_xfm(path: str | os.PathLike, matrix: ArrayLike) -> Path:
+    """Write a (4, 4) RAS matrix as an ITK text transform, atomically.
+
+    The matrix maps points of the fixed image to the moving image, which is
+    what ITK (and BIDS' ``from-moving_to-fixed``) expects for resampling.
+    """
+    lps = _RAS_LPS @ np.asarray(matrix, dtype=float) @ _RAS_LPS
+    numbers = " ".join(repr(float(v)) for v in [*lps[:3, :3].ravel(), *lps[:3, 3]])
+    text = (
+        "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
+        f"Parameters: {numbers}\nFixedParameters: 0 0 0\n"
+    )
+    path = Path(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="ascii")
+    return path
+
+
+def read_xfm(path: str | os.PathLike) -> NDArray[np.float64]:
+    """Read an ITK text transform as a (4, 4) RAS matrix, fixed to moving points.
+
+    Raises
+    ------
+    InputError
+        Not a linear 3D ITK text transform.
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    for line in Path(path).read_text(encoding="ascii", errors="replace").splitlines():
+        key, _, rest = line.partition(":")
+        if key in ("Parameters", "FixedParameters"):
+            found[key] = np.array([float(v) for v in rest.split()])
+    if found.get("Parameters", np.empty(0)).size != 12:
+        raise InputError(f"transform: expected an ITK text file with 12 parameters, found another content in {Path(path).name}.")
+    return _from_itk(found["Parameters"], found.get("FixedParameters", np.zeros(3)))
+
+
+def read_ants_affine(path: str | os.PathLike) -> NDArray[np.float64]:
+    """Read the binary affine that ANTs writes as a (4, 4) RAS matrix."""
+    import ants
+
+    transform = ants.read_transform(str(path))
+    return _from_itk(np.asarray(transform.parameters), np.asarray(transform.fixed_parameters))
+
+
+def _from_itk(parameters: NDArray, centre: NDArray) -> NDArray[np.float64]:
+    linear, shift = parameters[:9].reshape(3, 3), parameters[9:12]
+    lps = np.eye(4)
+    lps[:3, :3] = linear
+    lps[:3, 3] = shift + centre - linear @ centre
+    return _RAS_LPS @ lps @ _RAS_LPS

@@ -1,0 +1,134 @@
+"""Which way to the brain mask: given, stripped input, T1w, FLAIR alone, or a guess."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flairnb.errors import InputError
+from flairnb.geometry import Grid, isotropic_grid
+from flairnb.images import Image
+from flairnb.prepare.brain import BRAIN_LIMITS_ML, BrainExtraction, extract_brain
+from flairnb.prepare.intensity import head_mask, smooth_sample, tame
+from flairnb.prepare.n4 import bias_field
+from flairnb.prepare.pair import check_field_of_view, register_t1w
+from flairnb.prepare.stripped import looks_stripped, stripped_mask
+from flairnb.provenance import StageTimer
+from flairnb.settings import PrepareSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FoundBrain:
+    """A brain mask and how it was found.
+
+    Attributes
+    ----------
+    probability : (I, J, K) float32 array
+        0..1 on `grid`; 0.5 is the brain's surface.
+    grid : Grid
+        The working grid, or the FLAIR's own where the mask was given.
+    native : (I, J, K) bool array or None
+        The mask on the FLAIR's grid where it needs no resampling.
+    source : str
+        ``"t1w"``, ``"flair"``, ``"given"``, ``"stripped"`` or ``"guess"``.
+    t1w_xfm : (4, 4) float array or None
+        FLAIR world to T1w world, RAS mm.
+    notes : tuple of str
+    """
+
+    probability: NDArray[np.float32]
+    grid: Grid
+    native: NDArray[np.bool_] | None
+    source: str
+    t1w_xfm: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def find_brain(
+    flair: Image,
+    t1w: Image | None,
+    brain_mask: NDArray[np.bool_] | None,
+    skull_stripped: bool,
+    settings: PrepareSettings,
+    timer: StageTimer,
+) -> FoundBrain:
+    """Find the brain on the way that the input allows; see `prepare_case`."""
+    notes: tuple[str, ...] = ()
+    if brain_mask is not None:
+        return _given(flair, np.asarray(brain_mask) > 0, "given")
+    if not skull_stripped and looks_stripped(flair):
+        skull_stripped = True
+        notes = ("the FLAIR looks skull-stripped already and was taken as such",)
+    if skull_stripped:
+        with timer("brain"):
+            return _given(flair, stripped_mask(flair), "stripped", notes)
+    check_field_of_view(flair, "FLAIR")
+    grid = isotropic_grid(flair.shape, flair.affine, settings.working_spacing_mm)
+    with timer("resample"):
+        flair_work = smooth_sample(tame(flair.data), flair.affine, grid)
+    if t1w is not None:
+        found = _from_t1w(t1w, flair_work, grid, settings, timer)
+        if found.source == "t1w":
+            return found
+        notes += found.notes
+    return _from_flair(flair_work, grid, settings, timer, notes)
+
+
+def _given(flair: Image, mask: NDArray[np.bool_], source: str, notes: tuple[str, ...] = ()) -> FoundBrain:
+    if not mask.any():
+        raise InputError("brain mask: expected some brain, found an empty mask. Give another mask, or none to have the brain extracted.")
+    volume = float(mask.sum()) * flair.voxel_volume_ml
+    if not BRAIN_LIMITS_ML[0] <= volume <= BRAIN_LIMITS_ML[1]:
+        notes += (f"the brain mask holds {volume:.0f} ml; {BRAIN_LIMITS_ML[0]:.0f} to {BRAIN_LIMITS_ML[1]:.0f} ml are usual",)
+    return FoundBrain(mask.astype(np.float32), flair.grid, mask, source, None, notes)
+
+
+def _corrected(data: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer) -> NDArray[np.float32]:
+    """Return a head on the working grid, N4-corrected and scaled to 0..1."""
+    if not settings.n4:
+        return data
+    with timer("n4"):
+        field = bias_field(data, grid.affine, head_mask(data), settings.n4_shrink)
+        return tame(data / field, 0, 99.5)
+
+
+def _from_t1w(t1w: Image, flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer) -> FoundBrain:
+    check_field_of_view(t1w, "T1w")
+    with timer("register"):
+        pair = register_t1w(t1w, flair_work, grid, settings)
+    if not pair.matches:
+        return FoundBrain(flair_work, grid, None, "failed", None, pair.notes)
+    lead = _corrected(pair.t1w_work, grid, settings, timer)
+    with timer("brain"):
+        found = _extract([lead, flair_work], grid, settings)
+    if not is_plausible(found):
+        note = f"brain extraction from T1w gave {found.volume_ml:.0f} ml; the FLAIR alone was used"
+        return FoundBrain(flair_work, grid, None, "failed", None, (*pair.notes, note))
+    return FoundBrain(found.probability, grid, None, "t1w", pair.xfm, (*pair.notes, *found.notes))
+
+
+def _from_flair(flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer, notes: tuple[str, ...]) -> FoundBrain:
+    lead = _corrected(flair_work, grid, settings, timer)
+    with timer("brain"):
+        found = _extract([lead], grid, settings)
+    source = "flair"
+    if not is_plausible(found):
+        source = "guess"
+        notes += (f"brain extraction gave {found.volume_ml:.0f} ml, which no brain has: look at the brain mask before anything else",)
+    return FoundBrain(found.probability, grid, None, source, None, (*notes, *found.notes))
+
+
+def _extract(channels: list[NDArray], grid: Grid, settings: PrepareSettings) -> BrainExtraction:
+    return extract_brain(channels, grid, settings.affine_iterations, settings.syn_iterations, settings.refine_mask)
+
+
+def is_plausible(found: BrainExtraction) -> bool:
+    """Tell whether a brain has a brain's volume."""
+    return BRAIN_LIMITS_ML[0] <= found.volume_ml <= BRAIN_LIMITS_ML[1]
+
+

@@ -1,0 +1,109 @@
+"""T1w and FLAIR of one head: plausible fields of view, rigid registration, and its check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flairnb.errors import InputError
+from flairnb.geometry import Grid, isotropic_grid, resample
+from flairnb.images import Image
+from flairnb.prepare.intensity import head_mask, smooth_sample, tame
+from flairnb.prepare.register import best_start, mutual_information, refine_linear, rigid_starts
+from flairnb.settings import PrepareSettings
+
+_EXTENT_MM = (60.0, 500.0)
+_WIDTH_RATIO = 1.3
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A T1w on the FLAIR's working grid.
+
+    Attributes
+    ----------
+    xfm : (4, 4) float array
+        FLAIR world to T1w world, RAS mm.
+    t1w_work : (I, J, K) float32 array
+        T1w on the FLAIR's working grid, 0..1.
+    matches : bool
+        Whether the two can be one head.
+    notes : tuple of str
+    """
+
+    xfm: NDArray[np.float64]
+    t1w_work: NDArray[np.float32]
+    matches: bool
+    notes: tuple[str, ...] = ()
+
+
+def check_field_of_view(image: Image, what: str) -> None:
+    """Raise `InputError` when an image is too small or too large to show a head."""
+    extent = np.array(image.shape) * image.spacing_mm
+    low, high = _EXTENT_MM
+    in_plane = np.sort(extent)[1:]
+    if in_plane.min() < 1.5 * low or extent.max() > high:
+        where = f" in {image.path.name}" if image.path else ""
+        size = " x ".join(f"{e:.0f}" for e in extent)
+        raise InputError(
+            f"{what}: expected a head (field of view of {1.5 * low:.0f} to {high:.0f} mm), found {size} mm{where}. Check the file."
+        )
+
+
+def register_t1w(t1w: Image, flair_work: NDArray, grid: Grid, settings: PrepareSettings) -> Pair:
+    """Register a T1w to the FLAIR on its working grid.
+
+    Raises
+    ------
+    InputError
+        The two heads differ in size by more than three tenths.
+    """
+    own = isotropic_grid(t1w.shape, t1w.affine, settings.working_spacing_mm)
+    moving = smooth_sample(tame(t1w.data), t1w.affine, own)
+    check_head_sizes(moving, flair_work, settings.working_spacing_mm, t1w)
+    fixed = (flair_work, grid.affine)
+    start, _ = best_start(*fixed, moving, own.affine, rigid_starts(*fixed, moving, own.affine))
+    xfm = refine_linear(fixed, (moving, own.affine), start, "Rigid", _fewer(settings.affine_iterations))
+    on_flair = resample(moving, own.affine, grid, world=xfm)
+    score, overlap = agreement(flair_work, on_flair)
+    if overlap < 0.7:
+        return Pair(xfm, on_flair, False, (f"T1w and FLAIR overlap by {overlap:.0%} of the head only; the T1w was not used",))
+    notes = () if score > 1.03 else ("T1w and FLAIR agree poorly after registration: are they of one patient?",)
+    return Pair(xfm, on_flair, True, notes)
+
+
+def _fewer(iterations: tuple[int, ...]) -> tuple[int, ...]:
+    """Halve the steps, and take a fifth at the finest level: six parameters settle early."""
+    return tuple(max(10, n // (5 if i == len(iterations) - 1 and i else 2)) for i, n in enumerate(iterations))
+
+
+def agreement(flair: NDArray, t1w: NDArray) -> tuple[float, float]:
+    """Return mutual information in the head, and the head's overlap where both have data."""
+    head_a, head_b = head_mask(flair), head_mask(t1w)
+    both = head_a & head_b
+    smaller = min(int(head_a.sum()), int(head_b.sum()))
+    if smaller == 0 or not both.any():
+        return 1.0, 0.0
+    return mutual_information(flair[both], t1w[both]), float(both.sum()) / smaller
+
+
+def check_head_sizes(moving: NDArray, flair_work: NDArray, spacing: float, t1w: Image) -> None:
+    """Raise `InputError` when the heads' widths differ by more than three tenths."""
+    a, b = head_width_mm(flair_work, spacing), head_width_mm(moving, spacing)
+    if a > 0 and b > 0 and max(a / b, b / a) > _WIDTH_RATIO:
+        where = f" in {t1w.path.name}" if t1w.path else ""
+        raise InputError(
+            f"T1w: expected the FLAIR's head (about {a:.0f} mm wide), found one of {b:.0f} mm{where}. Give the T1w of the same examination."
+        )
+
+
+def head_width_mm(data: NDArray, spacing: float) -> float:
+    """Return the width (left to right) of a head in mm: the largest over slices."""
+    head = head_mask(data)
+    if not head.any():
+        return 0.0
+    rows = head.any(axis=1)
+    widths = rows.sum(axis=0)
+    return float(np.percentile(widths[widths > 0], 90)) * spacing

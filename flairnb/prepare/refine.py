@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+
+def refine_brain(channels, prior, spacing_mm, head):
+    return prior
