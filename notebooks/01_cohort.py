@@ -38,7 +38,7 @@ import pandas as pd
 
 import flairnb
 from flairnb.cohort.table1 import table1
-from flairnb.report import steps, views
+from flairnb.report import quality, steps, views
 
 run = flairnb.start("01", profile, seed, data_dir, out_dir, overrides)
 run
@@ -102,7 +102,7 @@ run.keep(views.contact_sheet(run), "contact_sheet")
 # tiny lesion costs more than a hundred at the rim of a large one. So the volumes come first.
 
 # %%
-volumes = views.reference_volumes(run)
+volumes = quality.reference_volumes(run)
 run.keep(views.volume_histogram(volumes), "lesion_volumes")
 
 # %% [markdown]

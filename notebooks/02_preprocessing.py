@@ -36,7 +36,7 @@ overrides: str = ""  # settings to change; words of section.name and value, see 
 
 # %%
 import flairnb
-from flairnb.report import steps, views
+from flairnb.report import quality, steps, views
 
 run = flairnb.start("02", profile, seed, data_dir, out_dir, overrides)
 run
@@ -59,7 +59,7 @@ run
 
 # %%
 preparation = steps.prepare_images(run)
-views.preparation_summary(preparation)
+quality.preparation_summary(preparation)
 
 # %% [markdown]
 # A case that cannot be prepared is counted as failed, with its reason, and left out of everything that follows. If this
@@ -88,12 +88,13 @@ run.keep(views.prepared_volume(run), "prepared_volume")
 # %% [markdown]
 # ## Are the brains plausible?
 #
-# The true brain of a phantom is known, so its outline can be scored. Dice is twice the shared volume divided by the sum
+# The true brain of a phantom is known, so the extracted one can be scored; the score is in this chapter's last table. Dice is
+# twice the shared volume divided by the sum
 # of both volumes: 1 for identical outlines, 0 for no overlap.
 
 # %%
-quality = run.save(views.preparation_quality(run), "tables/preparation_quality.tsv")
-run.keep(views.quality_chart(quality), "preparation_quality")
+brains = run.save(quality.preparation_quality(run), "tables/preparation_quality.tsv")
+run.keep(views.quality_chart(brains), "preparation_quality")
 
 # %% [markdown]
 # Brain volumes of adults lie around 1.0 to 1.6 litres. A point far below or above is a failed extraction even when its
@@ -106,7 +107,7 @@ run.keep(views.quality_chart(quality), "preparation_quality")
 # something on the way there and back. Here the reader's own mask takes that round trip and is compared with itself.
 
 # %%
-ceiling = run.save(views.round_trip(run), "tables/round_trip.tsv")
+ceiling = run.save(quality.round_trip(run), "tables/round_trip.tsv")
 ceiling.describe().loc[["count", "50%", "min", "max"]]
 
 # %% [markdown]
@@ -120,8 +121,8 @@ run.finish(
         "prepared": int((preparation["status"] == "ok").sum()),
         "failed": int((preparation["status"] != "ok").sum()),
         "median_seconds": float(preparation["seconds"].median()),
-        "brain_volume_median_ml": float(quality["brain_ml"].median()),
-        "brain_dice_median": float(quality["brain_dice"].median()),
+        "brain_volume_median_ml": float(brains["brain_ml"].median()),
+        "brain_dice_median": float(brains["brain_dice"].median()),
         "round_trip_dice_median": float(ceiling["dice"].median()),
     }
 )

@@ -36,7 +36,7 @@ overrides: str = ""  # settings to change; words of section.name and value, see 
 
 # %%
 import flairnb
-from flairnb.report import steps, views
+from flairnb.report import results, steps, views
 
 run = flairnb.start("03", profile, seed, data_dir, out_dir, overrides)
 run
@@ -59,7 +59,7 @@ run.keep(views.architecture(run), "architecture")
 # "width") nor how many convolutions a block holds.
 
 # %%
-views.network_facts(run)
+results.network_facts(run)
 
 # %% [markdown]
 # The paper writes that a *dilation factor* of 2 (a kernel with gaps) was used "in all convolutional layers". Taken
@@ -98,4 +98,4 @@ run.keep(views.learning_curve(history), "learning_curve")
 # hyperparameters and no early stopping, so it needed no third group of patients; we keep to that.
 
 # %%
-run.finish(numbers=views.training_numbers(run, history))
+run.finish(numbers=results.training_numbers(run, history))

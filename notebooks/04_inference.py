@@ -36,7 +36,7 @@ overrides: str = ""  # settings to change; words of section.name and value, see 
 
 # %%
 import flairnb
-from flairnb.report import steps, views
+from flairnb.report import quality, results, steps, views
 
 run = flairnb.start("04", profile, seed, data_dir, out_dir, overrides)
 run
@@ -52,7 +52,7 @@ run
 # %%
 z = steps.fit_threshold_baseline(run)
 baseline = steps.threshold_validation(run)
-views.status_summary(baseline, threshold_sd=z)
+quality.status_summary(baseline, threshold_sd=z)
 
 # %% [markdown]
 # Bright voxels that are no lesion, such as fat, flow, or the rim of the ventricles, all pass a threshold. What the
@@ -66,7 +66,7 @@ views.status_summary(baseline, threshold_sd=z)
 
 # %%
 timing = steps.segment_validation(run)
-views.status_summary(timing)
+quality.status_summary(timing)
 
 # %% [markdown]
 # Each case's mask lies exactly on the grid of its FLAIR, slice for slice, so that it can be laid over the original
@@ -108,4 +108,4 @@ run.keep(views.timing_chart(timing), "timing")
 # make everything faster, so only the `paper` profile's times may be set against the paper's.
 
 # %%
-run.finish(numbers=views.inference_numbers(timing, agreement, z))
+run.finish(numbers=results.inference_numbers(timing, agreement, z))

@@ -37,7 +37,7 @@ overrides: str = ""  # settings to change; words of section.name and value, see 
 # %%
 import flairnb
 from flairnb.evaluate.summary import compare_methods
-from flairnb.report import results, steps, views
+from flairnb.report import quality, results, steps, views
 
 run = flairnb.start("05", profile, seed, data_dir, out_dir, overrides)
 run
@@ -54,7 +54,7 @@ run
 
 # %%
 scores = steps.score_validation(run).scores
-views.status_summary(scores, by="method")
+quality.status_summary(scores, by="method")
 
 # %% [markdown]
 # Every method is scored on the same patients. A method with fewer scored cases than the others must not be compared with
@@ -66,15 +66,16 @@ views.status_summary(scores, by="method")
 # In the paper: CNN 0.79 (median), second radiologist 0.81, LST 0.56, BIANCA 0.41.
 
 # %%
-run.keep(views.dice_by_method(scores), "dice_by_method")
+tests = run.save(compare_methods(scores), "tables/dice_tests.tsv")
+run.keep(views.dice_by_method(scores, tests), "dice_by_method")
 
 # %% [markdown]
-# Every point is a patient; look at the spread, not only at the line. In the simulated cohort the second reader is
+# The whisker is one standard error of the mean, as in the paper: it says how well the average is known, not how much
+# patients differ. A star marks a difference from the network with P < .05, a hash the second reader's. In the simulated cohort the second reader is
 # **simulated**, too: made from the true lesion and tuned to the agreement that the paper reports between its two
 # radiologists. Its height is therefore an input, not a finding.
 
 # %%
-tests = run.save(compare_methods(scores), "tables/dice_tests.tsv")
 tests
 
 # %% [markdown]

@@ -309,11 +309,15 @@ def _write_images(folder: Path, stem: str, flair: Image, segmentation: Segmentat
 
 
 def _write_picture(path: Path, flair: Image, segmentation: Segmentation, summary: dict[str, Any]) -> None:
-    from flairnb.present.slices import mosaic
+    from flairnb.present.qc import qc_picture
+    from flairnb.present.style import save_figure
 
-    figure = mosaic(
+    figure = qc_picture(
         flair,
-        [("lesion", segmentation.mask), ("brain", segmentation.brain)],
-        title=f"{summary['lesion_count']} lesions, {summary['lesion_volume_ml']:.1f} ml. Not for clinical use.",
+        segmentation.mask,
+        segmentation.brain,
+        volume_ml=summary["lesion_volume_ml"],
+        lesion_count=summary["lesion_count"],
+        warnings=summary["notes"],
     )
-    figure.savefig(path, dpi=110, facecolor="white")
+    save_figure(figure, path, formats=("png",))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from flairnb.settings import Settings
 
+#: Resolution of the report's figures: legible, and the whole report stays under 15 MB.
+FIGURE_DPI = 110
+
 
 @dataclass(frozen=True)
 class Run:
@@ -76,13 +79,11 @@ class Run:
     def keep(self, figure: Figure, name: str) -> Any:
         """Write a figure as ``figures/<name>.png`` and show exactly that picture."""
         from IPython.display import Image
-        from matplotlib import pyplot as plt
 
-        path = self.path(f"figures/{name}.png")
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": "flairnb"})
-        plt.close(figure)
-        return Image(filename=str(path))
+        from flairnb.present.style import save_figure
+
+        (written,) = save_figure(figure, self.path(f"figures/{name}"), formats=("png",), dpi=FIGURE_DPI)
+        return Image(filename=str(written))
 
     def finish(self, numbers: Mapping[str, Any]) -> pd.DataFrame:
         """Write the notebook's numbers and check that it made what it promises.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flairnb.evaluate.cohort import CohortScores
+    from flairnb.network.volumes import VolumeRecord
     from flairnb.network.weights import Network
     from flairnb.prepare.case import PreparedCase
     from flairnb.report.start import Run
@@ -119,8 +120,54 @@ def prepared_cases(run: Run, split: str) -> Iterator[tuple[str, PreparedCase, ND
         yield participant, case, reference
 
 
+def train_network(run: Run) -> pd.DataFrame:
+    """Train the network on the prepared training cases, or go on where a run stopped.
+
+    Returns
+    -------
+    DataFrame
+        One row an epoch, see :func:`flairnb.network.training.train`; also
+        ``models/unet/history.csv``.
+
+    Notes
+    -----
+    What the weights follow from (volumes, settings, seed) is kept as a hash
+    beside them: when it changes, training starts again from the beginning.
+    """
+    from flairnb.network.onednn import configure
+    from flairnb.network.training import train
+    from flairnb.settings import settings_hash
+
+    configure(run.jobs)
+    records = training_volumes(run)
+    settings = run.settings
+    content = [sha256_file(path) for record in records for path in (record.image, record.mask)]
+    key = content_hash(content, settings_hash(settings.network, settings.train), settings.seed)
+    model_dir, known = run.path(f"{MODEL}/history.csv").parent, run.path(f"{MODEL}/inputs.json")
+    same = known.is_file() and read_json(known)["Key"] == key
+    if not same:
+        write_json(known, {"Key": key, "Volumes": [record.name for record in records]})
+    history = train(records, settings, model_dir, resume=same)
+    history.to_csv(model_dir / "history.csv", index=False)
+    return history
+
+
+def training_volumes(run: Run) -> list[VolumeRecord]:
+    """Write the prepared training cases as arrays that training maps into memory."""
+    from flairnb.network.volumes import FolderSource, write_volume
+
+    folder = run.path("models/volumes/README").parent
+    for participant, case, reference in prepared_cases(run, "train"):
+        write_volume(folder, participant, case.work, reference, case.work_brain)
+    wanted = set(prepared_ids(run, "train"))
+    found = FolderSource(folder, run.settings.prepare.spacing_mm).records()
+    return [record for record in found if record.name in wanted]
+
+
 def segment_validation(run: Run) -> pd.DataFrame:
     """Apply the trained network to every validation case and write native masks.
+
+    Cases run one after the other: one pass keeps all cores busy by itself.
 
     Returns
     -------

@@ -1,0 +1,139 @@
+"""Checks of a run's intermediate results, as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flairnb.naming import anat_dir, cohort_derivative, derivative_path
+from flairnb.report import steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flairnb.report.start import Run
+
+
+def status_summary(table: pd.DataFrame, by: str | None = None, **more: float) -> pd.DataFrame:
+    """Count the cases that went well and those that did not, with the reasons.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With `status` and `reason`.
+    by : str, optional
+        Count within each value of this column.
+    **more : float
+        Further rows, such as a learnt threshold.
+
+    Returns
+    -------
+    DataFrame
+        One row a status (and group): cases, first reason.
+    """
+    import pandas as pd
+
+    keys = [by, "status"] if by else ["status"]
+    groups = table.groupby(keys, sort=True)["reason"]
+    summary = groups.agg(cases="size", first_reason="first").reset_index()
+    extra = pd.DataFrame([{keys[0]: name.replace("_", " "), "cases": round(float(value), 3)} for name, value in more.items()])
+    return pd.concat([summary, extra], ignore_index=True).fillna("") if len(extra) else summary
+
+
+def preparation_summary(preparation: pd.DataFrame) -> pd.DataFrame:
+    """Return cases, failures and seconds of the preparation, over all cases."""
+    import pandas as pd
+
+    ok = preparation["status"] == "ok"
+    seconds = preparation.loc[ok, "seconds"]
+    reasons = sorted(set(preparation.loc[~ok, "reason"].astype(str)))
+    rows = {
+        "cases prepared": int(ok.sum()),
+        "cases that failed": int((~ok).sum()),
+        "reasons": "; ".join(reasons) or "none",
+        "seconds a case, median": f"{seconds.median():.1f}",
+        "seconds a case, longest": f"{seconds.max():.1f}",
+    }
+    return pd.Series(rows, name="this run").to_frame()
+
+
+def reference_volumes(run: Run) -> pd.DataFrame:
+    """Return the lesion volume that the reference reader marked, by case.
+
+    Returns
+    -------
+    DataFrame
+        participant_id, diagnosis, split, volume_ml (NaN without a mask).
+    """
+    from flairnb.geometry import voxel_volume_mm3
+
+    table = steps.read_cohort(run)[["participant_id", "diagnosis", "split", "reference_mask"]].copy()
+    volumes = []
+    for name in table["reference_mask"].fillna(""):
+        mask, affine = _mask(steps.data_root(run) / name) if name else (np.zeros(0, dtype=bool), np.eye(4))
+        volumes.append(np.count_nonzero(mask) * voxel_volume_mm3(affine) / 1000.0 if name else np.nan)
+    return table.drop(columns="reference_mask").assign(volume_ml=volumes)
+
+
+def preparation_quality(run: Run) -> pd.DataFrame:
+    """Compare each extracted brain with the phantom's true one, where it is known.
+
+    Returns
+    -------
+    DataFrame
+        participant_id, brain_ml, brain_dice (NaN where no truth exists), mean
+        and SD inside the brain after normalisation.
+    """
+    import pandas as pd
+
+    from flairnb.evaluate.metrics import dice
+    from flairnb.prepare.cohort import read_prepared
+
+    rows = []
+    for split in ("train", "validation"):
+        for participant in steps.prepared_ids(run, split):
+            case = read_prepared(run.work_dir, participant)
+            truth = derivative_path(anat_dir(run.work_dir / "derivatives" / "phantom", participant), participant, "mask", desc="brain")
+            inside = case.work[case.work_brain]
+            rows.append(
+                {
+                    "participant_id": participant,
+                    "brain_ml": float(np.count_nonzero(case.brain_native)) * case.flair.voxel_volume_ml,
+                    "brain_dice": dice(_mask(truth)[0], case.brain_native) if truth.is_file() else np.nan,
+                    "mean_in_brain": float(inside.mean()),
+                    "sd_in_brain": float(inside.std()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def round_trip(run: Run) -> pd.DataFrame:
+    """Send each validation case's reference mask to the work grid and back.
+
+    Returns
+    -------
+    DataFrame
+        participant_id, dice of the mask with itself after the round trip: the
+        most that any method can reach on this work grid.
+    """
+    import pandas as pd
+
+    from flairnb.evaluate.metrics import dice
+    from flairnb.prepare.native import to_native
+
+    rows = []
+    for participant, case, reference in steps.prepared_cases(run, "validation"):
+        native = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
+        if native.is_file():
+            back = to_native(reference.astype(np.float32), case, order=1) >= 0.5
+            rows.append({"participant_id": participant, "dice": dice(_mask(native)[0], back)})
+    return pd.DataFrame(rows, columns=["participant_id", "dice"])
+
+
+def _mask(path) -> tuple[np.ndarray, np.ndarray]:
+    import nibabel as nib
+
+    from flairnb.images import read_mask
+
+    return read_mask(path, what="mask"), np.asarray(nib.load(path).affine, dtype=float)

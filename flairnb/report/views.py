@@ -1,0 +1,187 @@
+"""The figures of the notebooks: which cases they show, drawn by `present`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flairnb.images import Image, read_image, read_mask
+from flairnb.naming import cohort_derivative
+from flairnb.report import steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from flairnb.present.contact_sheet import SheetCase
+    from flairnb.report.start import Run
+
+#: Rows of the Figure 3 layout, the paper's diseases first (Duong et al., Figure 3).
+FIGURE3 = ("MSI", "SVID", "LGG", "CNSL", "ALD", "TLE")
+
+
+def contact_sheet(run: Run) -> Figure:
+    """Draw one case of each diagnosis with the reference outline."""
+    from flairnb.present import contact_sheet as sheets
+
+    cohort = steps.read_cohort(run)
+    first = cohort.sort_values("split", ascending=False, kind="stable").drop_duplicates("diagnosis").sort_values("diagnosis")
+    cases = [_native_case(run, row, ("manual",)) for row in first.to_dict("records")]
+    return sheets.contact_sheet(cases, columns=5, title=_simulated(run, "One examination of each diagnosis"))
+
+
+def volume_histogram(volumes: pd.DataFrame) -> Figure:
+    """Draw how lesion volumes are distributed in training and validation (article, Figure 4F)."""
+    from flairnb.present.charts import histogram
+
+    groups = {name: volumes.loc[volumes["split"] == name, "volume_ml"] for name in ("train", "validation")}
+    return histogram(groups, "Lesion volume (reader 1), ml", log=True)
+
+
+def brain_outline(run: Run) -> Figure:
+    """Draw the extracted brain on one validation FLAIR."""
+    from flairnb.present.slices import mosaic
+
+    case = _show_case(run)
+    return mosaic(case.flair, {"brain": case.brain_native}, count=8, title=_simulated(run, "FLAIR as acquired, extracted brain"))
+
+
+def prepared_volume(run: Run) -> Figure:
+    """Draw the same case on the work grid, normalised."""
+    from flairnb.present.slices import mosaic
+
+    case = _show_case(run)
+    work = Image(case.work, case.work_grid.affine)
+    edge = run.settings.prepare.spacing_mm
+    title = _simulated(run, f"The prepared volume: brain only, {edge:g} mm cubes, mean 0 and SD 1")
+    return mosaic(work, {"brain": case.work_brain}, count=8, title=title)
+
+
+def quality_chart(quality: pd.DataFrame) -> Figure:
+    """Draw the brain volumes of all prepared cases."""
+    from flairnb.present.charts import histogram
+
+    return histogram({"extracted brains": quality["brain_ml"]}, "Brain volume, ml")
+
+
+def architecture(run: Run) -> Figure:
+    """Draw the network from the model that the settings build (article, Figure 2)."""
+    from flairnb.network.onednn import configure
+    from flairnb.network.unet import build_unet
+    from flairnb.present.network_figure import network_figure
+
+    configure(run.jobs)
+    return network_figure(build_unet(run.settings.network), run.settings.train.patch)
+
+
+def training_patches(run: Run, count: int = 8) -> Figure:
+    """Draw some of the first epoch's augmented patches with their lesion outlines."""
+    from flairnb.network.dataset import EpochPatches
+    from flairnb.present.contact_sheet import SheetCase, contact_sheet
+
+    patches = EpochPatches(steps.training_volumes(run), run.settings.train, run.settings.seed, 0)
+    affine = np.diag([*[run.settings.prepare.spacing_mm] * 3, 1.0])
+    cases = []
+    for place in range(min(count, len(patches))):
+        image, mask = patches[place]
+        label = "with lesion" if mask.any() else "without lesion"
+        cases.append(SheetCase(label, Image(image, affine), {"manual": mask > 0}))
+    return contact_sheet(cases, columns=4, title="Patches as the network is fed them")
+
+
+def learning_curve(history: pd.DataFrame) -> Figure:
+    """Draw loss and Dice of the training patches over epochs."""
+    from flairnb.present.charts import training_curve
+
+    return training_curve(history[["epoch", "loss", "dice", "learning_rate"]], labels={"dice": "Dice on training patches"})
+
+
+def segmentation_example(run: Run) -> Figure:
+    """Draw the network's and the reader's outlines in the case of median lesion volume."""
+    from flairnb.present.slices import mosaic
+
+    timing = run.table("tables/timing.tsv")
+    timing = timing[timing["status"] == "ok"].sort_values("lesion_volume_ml")
+    participant = timing["participant_id"].iloc[len(timing) // 2]
+    row = _row(run, participant)
+    case = _native_case(run, row, ("unet", "manual"))
+    return mosaic(case.image, case.masks, count=8, title=_simulated(run, f"{participant}, {row['diagnosis']}"))
+
+
+def timing_chart(timing: pd.DataFrame) -> Figure:
+    """Draw the seconds a case took, all steps together."""
+    from flairnb.present.charts import histogram
+
+    return histogram({"all steps": timing["seconds_total"]}, "Seconds for one patient, preparation included")
+
+
+def dice_by_method(scores: pd.DataFrame, tests: pd.DataFrame | None = None) -> Figure:
+    """Draw median Dice by method with the article's medians (article, Figure 1A)."""
+    from flairnb.evaluate.summary import summarise_scores
+    from flairnb.present import charts
+    from flairnb.present.tables import ARTICLE_TABLE2, BESIDE
+
+    summary = summarise_scores(scores, values=("dice",))
+    printed = ARTICLE_TABLE2["Dice, median"]
+    article = {method: printed[BESIDE[method]] for method in summary["method"] if method in BESIDE}
+    return charts.dice_by_method(summary, _marks(tests), article)
+
+
+def volume_scatter(scores: pd.DataFrame) -> Figure:
+    """Draw predicted against true lesion volume (article, Figure 4A)."""
+    from flairnb.evaluate.summary import usable
+    from flairnb.present import charts
+
+    return charts.volume_scatter(usable(scores))
+
+
+def examples(run: Run, rows: int = 6) -> Figure:
+    """Draw FLAIR, network and reference of several diseases (article, Figure 3)."""
+    from flairnb.present.contact_sheet import comparison_sheet
+
+    timing = run.table("tables/timing.tsv")
+    ready = set(timing.loc[timing["status"] == "ok", "participant_id"])
+    cohort = steps.read_cohort(run, "validation")
+    cohort = cohort[cohort["participant_id"].isin(ready)].drop_duplicates("diagnosis")
+    order = {key: place for place, key in enumerate(FIGURE3)}
+    cohort = cohort.sort_values("diagnosis", key=lambda keys: keys.map(order).fillna(len(order)), kind="stable").head(rows)
+    cases = [_native_case(run, row, ("unet", "manual")) for row in cohort.to_dict("records")]
+    return comparison_sheet(cases, ("unet", "manual"), _simulated(run, "Validation cases"))
+
+
+def _marks(tests: pd.DataFrame | None) -> dict[str, str]:
+    if tests is None:
+        return {}
+    return {row.method: "#" if row.method == "manual2" else "*" for row in tests.itertuples() if row.p_value < 0.05}
+
+
+def _show_case(run: Run):
+    from flairnb.prepare.cohort import read_prepared
+
+    return read_prepared(run.work_dir, steps.prepared_ids(run, "validation")[0])
+
+
+def _row(run: Run, participant: str) -> dict:
+    cohort = steps.read_cohort(run)
+    return cohort[cohort["participant_id"] == participant].iloc[0].to_dict()
+
+
+def _native_case(run: Run, row: dict, methods: tuple[str, ...]) -> SheetCase:
+    from flairnb.cohort.diagnoses import find_diagnosis
+    from flairnb.present.contact_sheet import SheetCase
+
+    flair = read_image(steps.data_root(run) / row["flair"], "FLAIR")
+    masks = {}
+    for method in methods:
+        path = cohort_derivative(run.work_dir, row["participant_id"], "mask", label=steps.LESION, desc=method)
+        masks[method] = read_mask(path, like=flair, what=f"{method} mask") if path.is_file() else np.zeros(flair.shape, dtype=bool)
+    brain = cohort_derivative(run.work_dir, row["participant_id"], "mask", desc="brain")
+    if brain.is_file():
+        masks["brain"] = read_mask(brain, like=flair, what="brain mask")
+    return SheetCase(find_diagnosis(row["diagnosis"]).abbreviation, replace(flair, header=None), masks)
+
+
+def _simulated(run: Run, text: str) -> str:
+    return f"{text} (simulated)" if run.settings.cohort.source == "phantom" else text
