@@ -104,7 +104,8 @@ def check(
         if error.problems is not None:
             typer.echo(error.problems.to_string(index=False))
         raise
-    typer.echo(f"{file.name}: {len(table)} participants, {dict(table['split'].value_counts())}, no problems.")
+    counts = ", ".join(f"{n} {split}" for split, n in table["split"].value_counts().items())
+    typer.echo(f"{file.name}: {len(table)} participants ({counts}), no problems.")
 
 
 @app.command()

@@ -98,11 +98,12 @@ def write_manifest(table: pd.DataFrame, path: str | os.PathLike) -> Path:
     """
     path = Path(path)
     extra = [c for c in table.columns if c not in NAMES]
-    full = table.reindex(columns=[*NAMES, *extra])
+    full = table.reindex(columns=[*NAMES, *extra]).astype(object)
+    full = full.where(full.notna(), "")
     for column in NUMBERS:
-        full[column] = [("" if pd.isna(v) else f"{float(v):.10g}") for v in full[column]]
+        full[column] = ["" if v == "" else f"{float(v):.10g}" for v in full[column]]
     with atomic_path(path) as temporary:
-        full.fillna("").to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+        full.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     return path
 
 

@@ -148,7 +148,7 @@ def _draw_times(section: str, sample: str, is_3d: np.ndarray, rng: np.random.Gen
     low, median, high = (_printed(section, label, sample) for label in ("Minimum", "Median", "Maximum"))
     echo = section.startswith("TE")
     below, above = (_TE_BELOW, _TE_ABOVE) if echo else (_TR_BELOW, _TR_ABOVE)
-    times = np.full(len(is_3d), median)
+    times = np.full(len(is_3d), median, dtype=float)
     flat, volume = np.flatnonzero(~is_3d), np.flatnonzero(is_3d)
     flat = rng.permutation(flat)
     n_below, n_above = int(_SHARE_BELOW * len(times)), int(_SHARE_ABOVE * len(times))

@@ -184,9 +184,7 @@ def _age(rng: np.random.Generator, tissue: NDArray[np.uint8], spacing: float, ag
     return tissue
 
 
-def _add_details(
-    rng: np.random.Generator, tissue: NDArray[np.uint8], right: NDArray[np.bool_], spacing: float
-) -> NDArray[np.uint8]:
+def _add_details(rng: np.random.Generator, tissue: NDArray[np.uint8], right: NDArray[np.bool_], spacing: float) -> NDArray[np.uint8]:
     """Add what is bright without being a lesion: choroid plexus, septum, vessels."""
     tissue = tissue.copy()
     ventricle = tissue == Tissue.VENTRICLE

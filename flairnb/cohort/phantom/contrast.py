@@ -45,7 +45,9 @@ def _physics(rng: np.random.Generator) -> Contrast:
     field = float(rng.choice((1.5, 3.0)))
     tr_ms = float(rng.uniform(5500, 11000))
     null_ms = float(rng.uniform(0.86, 1.02)) * (2200 if tr_ms < 7500 else 2500)
-    sequence = Sequence("flair", te_ms=float(rng.uniform(82, 150)), tr_ms=tr_ms, ti_ms=null_ms, fat_fraction_left=float(rng.uniform(0.1, 1.0)))
+    sequence = Sequence(
+        "flair", te_ms=float(rng.uniform(82, 150)), tr_ms=tr_ms, ti_ms=null_ms, fat_fraction_left=float(rng.uniform(0.1, 1.0))
+    )
     table = draw_tissue_table(field, rng, spread_fraction=0.05)
     means = tissue_signal(table, sequence)[: len(Tissue)].astype(np.float32)
     white = max(float(means[Tissue.WM]), 1e-6)

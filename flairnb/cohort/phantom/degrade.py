@@ -91,7 +91,10 @@ def acquire_isotropic(
     """
     step = anatomy.spacing_mm
     slicing = draw_slicing(rng, step)
-    image = image * np.exp(rng.choice((rng.uniform(0, 0.08), rng.uniform(0, 0.25)), p=(0.75, 0.25)) * smooth_field(rng, image.shape, rng.uniform(40, 80) / step))
+    image = image * np.exp(
+        rng.choice((rng.uniform(0, 0.08), rng.uniform(0, 0.25)), p=(0.75, 0.25))
+        * smooth_field(rng, image.shape, rng.uniform(40, 80) / step)
+    )
     if slicing.pixel_mm > 0.6 * step:
         image = ndimage.gaussian_filter(image, 0.35 * slicing.pixel_mm / step)
     level = rng.uniform(0.38, 0.55)  # how generous the reader is with partial volume

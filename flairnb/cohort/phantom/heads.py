@@ -151,9 +151,7 @@ def whole_head_template() -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArr
     return head, mask > 0, np.asarray(images[0].affine, dtype=float)
 
 
-def _template_brain(
-    gm: NDArray, wm: NDArray, x: NDArray, y: NDArray, z: NDArray, spacing: float
-) -> NDArray[np.uint8]:
+def _template_brain(gm: NDArray, wm: NDArray, x: NDArray, y: NDArray, z: NDArray, spacing: float) -> NDArray[np.uint8]:
     tissue = np.zeros(gm.shape, dtype=np.uint8)
     solid = (gm + wm) > 0.45
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(solid, iterations=max(1, round(6 / spacing))))

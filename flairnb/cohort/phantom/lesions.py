@@ -213,11 +213,15 @@ def _random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
     return q * np.sign(np.diag(r))
 
 
-def tract_region(anatomy: Anatomy, rng: np.random.Generator, centre_mm: tuple[float, float, float], extent_mm: tuple[float, float, float]) -> NDArray[np.bool_]:
+def tract_region(
+    anatomy: Anatomy, rng: np.random.Generator, centre_mm: tuple[float, float, float], extent_mm: tuple[float, float, float]
+) -> NDArray[np.bool_]:
     """Return the white matter inside a ragged ellipsoid given in head coordinates, mirrored to both sides."""
     x, y, z = anatomy.world
     reach = np.sqrt(
-        ((np.abs(x) - centre_mm[0]) / extent_mm[0]) ** 2 + ((y - centre_mm[1]) / extent_mm[1]) ** 2 + ((z - centre_mm[2]) / extent_mm[2]) ** 2
+        ((np.abs(x) - centre_mm[0]) / extent_mm[0]) ** 2
+        + ((y - centre_mm[1]) / extent_mm[1]) ** 2
+        + ((z - centre_mm[2]) / extent_mm[2]) ** 2
     )
     reach = reach + 0.2 * fractal_field(rng, anatomy.shape, (10 / anatomy.spacing_mm, 4 / anatomy.spacing_mm))
     return (reach < 1) & anatomy.white_matter
@@ -234,11 +238,15 @@ def territory(anatomy: Anatomy, rng: np.random.Generator, volume_ml: float, side
     places = np.flatnonzero(allowed.ravel())
     centre = np.array(np.unravel_index(rng.choice(places), anatomy.shape))
     tissue_ok = anatomy.parenchyma & (x * side > -2)
-    grids = np.meshgrid(*[np.arange(n, dtype=np.float32) - c for n, c in zip(anatomy.shape, centre, strict=True)], indexing="ij", sparse=True)
+    grids = np.meshgrid(
+        *[np.arange(n, dtype=np.float32) - c for n, c in zip(anatomy.shape, centre, strict=True)], indexing="ij", sparse=True
+    )
     stretch = np.exp(rng.uniform(-0.35, 0.35, 3)).astype(np.float32)
     reach = np.sqrt(sum((g * anatomy.spacing_mm / s) ** 2 for g, s in zip(grids, stretch, strict=True)))
     radius = (volume_ml * 1000 * 3 / (4 * np.pi) / 0.55) ** (1 / 3)
-    reach = reach + 0.22 * radius * fractal_field(rng, anatomy.shape, (14 / anatomy.spacing_mm, 6 / anatomy.spacing_mm, 3 / anatomy.spacing_mm))
+    reach = reach + 0.22 * radius * fractal_field(
+        rng, anatomy.shape, (14 / anatomy.spacing_mm, 6 / anatomy.spacing_mm, 3 / anatomy.spacing_mm)
+    )
     return _cut_to_volume(reach, tissue_ok, volume_ml, anatomy.spacing_mm)
 
 
@@ -291,7 +299,9 @@ def add_mass(
     centre = np.array(np.unravel_index(rng.choice(places), anatomy.shape), dtype=float)
     radius = (core_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3) / step
     anatomy = _push(anatomy, centre, radius, effect)
-    grids = np.meshgrid(*[np.arange(n, dtype=np.float32) - c for n, c in zip(anatomy.shape, centre, strict=True)], indexing="ij", sparse=True)
+    grids = np.meshgrid(
+        *[np.arange(n, dtype=np.float32) - c for n, c in zip(anatomy.shape, centre, strict=True)], indexing="ij", sparse=True
+    )
     rotation, stretch = _random_rotation(rng), np.exp(rng.uniform(-0.3, 0.3, 3))
     turned = [sum(np.float32(rotation[b, a]) * grids[b] for b in range(3)) / np.float32(stretch[a]) for a in range(3)]
     reach = np.sqrt(sum(t**2 for t in turned))
@@ -338,7 +348,9 @@ def _push(anatomy: Anatomy, centre: NDArray, radius: float, effect: float) -> An
     """Move tissue away from a centre so that a ball of the given radius (voxels) finds room."""
     if effect <= 0.02:
         return anatomy
-    grids = np.meshgrid(*[np.arange(n, dtype=np.float32) - np.float32(c) for n, c in zip(anatomy.shape, centre, strict=True)], indexing="ij", sparse=True)
+    grids = np.meshgrid(
+        *[np.arange(n, dtype=np.float32) - np.float32(c) for n, c in zip(anatomy.shape, centre, strict=True)], indexing="ij", sparse=True
+    )
     reach = np.sqrt(sum(g**2 for g in grids)) + 1e-3
     span = 3.2 * radius
     amount = effect * radius * np.exp(-((reach / span) ** 2) * 2.0) * np.minimum(1.0, reach / radius)

@@ -37,9 +37,7 @@ def _spline(coarse: NDArray[np.float32], shape: tuple[int, ...], scale: float) -
         at = np.arange(n) / scale + 1.0
         base = np.floor(at).astype(int)
         t = (at - base).astype(np.float32)
-        weights = np.stack(
-            [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6]
-        )
+        weights = np.stack([(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6])
         matrix = np.zeros((n, field.shape[axis]), dtype=np.float32)
         for offset in range(4):
             matrix[np.arange(n), np.clip(base - 1 + offset, 0, field.shape[axis] - 1)] += weights[offset]

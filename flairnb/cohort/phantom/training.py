@@ -85,7 +85,11 @@ def draw_training_lesions(rng: np.random.Generator, anatomy: Anatomy, family: st
         "svd": (_small_vessel,),
         "ms": (_multiple_sclerosis,),
         "tumour": (_tumour,) if rng.random() < 0.6 else (_tumour, _small_vessel),
-        "mixed": tuple(rng.choice(np.array([_small_vessel, _multiple_sclerosis, _infarct, _confluent, _cortical]), size=int(rng.integers(1, 4)), replace=False)),
+        "mixed": tuple(
+            rng.choice(
+                np.array([_small_vessel, _multiple_sclerosis, _infarct, _confluent, _cortical]), size=int(rng.integers(1, 4)), replace=False
+            )
+        ),
     }
     for add in recipe[family]:
         lesions = add(lesions, rng, sources)
@@ -258,7 +262,9 @@ def paint(rng: np.random.Generator, lesions: LesionMap, contrast: Contrast) -> N
     # A thin bright rim and faint halo belong to normal ventricles and are no lesion.
     distance = anatomy.distance_to_ventricle_mm
     white = is_in(tissue, Tissue.WM, Tissue.SEPTUM)
-    image += white * (rng.uniform(0, 0.3) * np.exp(-distance / rng.uniform(0.6, 1.4)) + rng.uniform(0, 0.10) * np.exp(-distance / rng.uniform(3, 8)))
+    image += white * (
+        rng.uniform(0, 0.3) * np.exp(-distance / rng.uniform(0.6, 1.4)) + rng.uniform(0, 0.10) * np.exp(-distance / rng.uniform(3, 8))
+    )
     if rng.random() < 0.6:  # flow: patches of bright CSF
         flow = np.clip(fractal_field(rng, anatomy.shape, (12 / step, 4 / step)) - rng.uniform(0.5, 1.8), 0, 1.5)
         image += is_in(tissue, Tissue.VENTRICLE, Tissue.CSF) * flow * rng.uniform(0.1, 0.9)
