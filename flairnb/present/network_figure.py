@@ -23,6 +23,9 @@ JOINS = {"Concatenate": "concatenated", "Add": "added"}
 SUPERSCRIPT_THREE = "\N{SUPERSCRIPT THREE}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
+#: Size of a block, distance between levels, and how far each level moves inwards, in the figure's own units.
+WIDTH, HEIGHT, PITCH, SLANT = 1.95, 1.0, 1.3, 0.35
+
 
 @dataclass(frozen=True)
 class Block:
@@ -85,11 +88,12 @@ def read_blocks(model: keras.Model, patch: int = 96) -> list[Block]:
     return [_block(name, layers, home) for name, layers in groups.items()]
 
 
+NORM = "batch normalisation"
 #: Words for layers that are no convolution.
 _WORDS = {
     "Decimate": "keep every 2nd voxel",
     "ZeroInterleave": "zeros between voxels",
-    "BatchNormalization": "batch normalisation",
+    "BatchNormalization": NORM,
     "Softmax": "softmax",
 }
 
@@ -109,8 +113,17 @@ def _block(name: str, layers: list[Any], home: dict[str, str]) -> Block:
         elif kind in JOINS:
             link_how, link_from = JOINS[kind], _source(layer, name, home)
     *_, side, features = layers[-1].output.shape
-    lines = tuple(f"{count} {TIMES} {line}" if count > 1 else line for line, count in kinds.items())
+    lines = tuple(f"{count} {TIMES} {line}" if count > 1 else line for line, count in _norm_after_convolutions(kinds))
     return Block(name, int(side), int(features), lines, change, link_from, link_how)
+
+
+def _norm_after_convolutions(kinds: Counter[str]) -> list[tuple[str, int]]:
+    """Put the normalisations behind the last convolution with ReLU, which each of them follows."""
+    items = [item for item in kinds.items() if item[0] != NORM]
+    if kinds[NORM]:
+        last = max((at for at, (line, _) in enumerate(items) if line.endswith("ReLU")), default=len(items) - 1)
+        items.insert(last + 1, (NORM, kinds[NORM]))
+    return items
 
 
 def _change(layer: Any) -> str:
@@ -159,30 +172,29 @@ def network_figure(model: keras.Model, patch: int = 96, title: str = "") -> Figu
     level = {side: number for number, side in enumerate(sides)}
     first_up = next((n for n, block in enumerate(blocks) if block.change == "up"), len(blocks))
     with drawing():
-        figure = new_figure(10.5, 1.35 * len(sides) + 1.1)
+        figure = new_figure(10.5, 1.12 * len(sides) + 0.9)
         axes = figure.add_subplot()
         boxes = {}
         for number, block in enumerate(blocks):
             going_up, depth = number >= first_up, level[block.side]
-            column = depth * 0.35 if not going_up else 4.4 - depth * 0.35
+            column = depth * SLANT if not going_up else 5.7 - depth * SLANT
+            if number == first_up - 1:
+                column = 5.7 / 2  # the turning point, between both arms
             if block.name == "head":
-                column = 6.55
-            boxes[block.name] = column, -1.35 * depth
+                column = 7.95
+            boxes[block.name] = column, -PITCH * depth
             _draw_block(axes, block, *boxes[block.name])
         for before, after in pairwise(blocks):
-            _draw_step(axes, boxes[before.name], boxes[after.name], after.change)
+            _draw_step(axes, boxes[before.name], boxes[after.name])
         for block in blocks:
             if block.link_from:
                 _draw_link(axes, boxes[block.link_from], boxes[block.name], f"cross-link, {block.link_how}")
         _draw_ends(axes, boxes[blocks[0].name], boxes[blocks[-1].name], patch)
-        axes.set(xlim=(-1.75, 9.2), ylim=(-1.35 * (len(sides) - 1) - 0.65, 0.65))
+        axes.set(xlim=(-1.8, 10.05), ylim=(-PITCH * (len(sides) - 1) - 0.6, 0.6))
         axes.axis("off")
         words = f"{model.count_params() / 1e6:.2f} million parameters; shapes for an input cube of {patch}{SUPERSCRIPT_THREE} voxels"
         axes.set_title(f"{title}\n{words}" if title else words, fontsize=9.5)
     return figure
-
-
-WIDTH, HEIGHT = 1.95, 1.0
 
 
 def _draw_block(axes: Axes, block: Block, x: float, y: float) -> None:
@@ -195,18 +207,19 @@ def _draw_block(axes: Axes, block: Block, x: float, y: float) -> None:
     axes.add_patch(patch)
     shape = f"{block.side}{SUPERSCRIPT_THREE} {TIMES} {block.features} feature{'s' if block.features > 1 else ''}"
     axes.text(x, y + HEIGHT / 2 - 0.08, f"{block.name}: {shape}", ha="center", va="top", fontsize=7.6, fontweight="bold", zorder=4)
-    axes.text(x, y + HEIGHT / 2 - 0.3, "\n".join(block.lines), ha="center", va="top", fontsize=6.3, linespacing=1.15, zorder=4)
+    axes.text(x, y + HEIGHT / 2 - 0.29, "\n".join(block.lines), ha="center", va="top", fontsize=6.3, linespacing=1.15, zorder=4)
 
 
-def _draw_step(axes: Axes, before: tuple[float, float], after: tuple[float, float], change: str) -> None:
+def _draw_step(axes: Axes, before: tuple[float, float], after: tuple[float, float]) -> None:
     if before[1] == after[1]:
         start, end = (before[0] + WIDTH / 2, before[1]), (after[0] - WIDTH / 2, after[1])
     else:
-        side = 1 if change == "up" else -1
-        start, end = (
-            (before[0] + (after[0] - before[0]) / 2, before[1] + side * HEIGHT / 2),
-            (after[0] + (before[0] - after[0]) / 2, after[1] - side * HEIGHT / 2),
-        )
+        side = 1 if after[1] > before[1] else -1
+        along = 0.8 * WIDTH / 2 if after[0] > before[0] else -0.8 * WIDTH / 2
+        far = abs(after[0] - before[0]) > WIDTH / 2
+        middle = (before[0] + after[0]) / 2
+        start = before[0] + along if far else middle, before[1] + side * HEIGHT / 2
+        end = after[0] - along if far else middle, after[1] - side * HEIGHT / 2
     axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "lw": 1.4, "color": "black", "shrinkA": 0, "shrinkB": 0}, zorder=2)
 
 
