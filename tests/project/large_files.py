@@ -11,7 +11,11 @@ LIMIT_BYTES = 500_000
 def too_large(paths: list[str]) -> list[str]:
     """Return a line for each file above the limit."""
     sizes = [(Path(p), Path(p).stat().st_size) for p in paths if Path(p).is_file()]
-    return [f"{path}: {size // 1000} kB; keep files under {LIMIT_BYTES // 1000} kB, data belong into data_manifest/" for path, size in sizes if size > LIMIT_BYTES]
+    return [
+        f"{path}: {size // 1000} kB; keep files under {LIMIT_BYTES // 1000} kB, data belong into data_manifest/"
+        for path, size in sizes
+        if size > LIMIT_BYTES
+    ]
 
 
 if __name__ == "__main__":
