@@ -20,6 +20,8 @@ notebooks_app = typer.Typer(rich_markup_mode=None, help="Keep notebooks/*.ipynb 
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(notebooks_app, name="notebooks")
 
+_INTERRUPTED = 130  # what typer makes of KeyboardInterrupt
+
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 
 
@@ -163,8 +165,8 @@ def call(arguments: list[str]) -> int:
         return _fail(str(error), error.exit_code)
     except (OSError, MemoryError) as error:
         return _fail(f"{type(error).__name__}: {error}", 1)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("stopped", 1)
+    if result == _INTERRUPTED:
+        return _fail("stopped by Ctrl-C; what was finished is kept", 1)
     return result if isinstance(result, int) else 0
 
 
