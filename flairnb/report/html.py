@@ -22,7 +22,7 @@ PRIORITY = ["image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markd
 
 _FETCHES = re.compile(
     r"""<(?:script|iframe|object|embed|audio|video|source)\b|<link\b(?![^>]*\bhref=["']?data:)[^>]*>"""
-    r"""|<img\b[^>]*\bsrc=["']?(?!data:)[^>]*>|@import\b|url\(\s*["']?(?:https?:)?//""",
+    r"""|<img\b[^>]*\bsrc=(?!["']?data:)[^>]*>|@import\b|url\(\s*["']?(?:https?:)?//""",
     flags=re.IGNORECASE,
 )
 _CODE = re.compile(r"<(pre|code)\b.*?</\1>", flags=re.IGNORECASE | re.DOTALL)
@@ -86,7 +86,6 @@ def render_notebook(notebook: Any, page: Page) -> str:
         config=config,
         template_name="flairnb",
         extra_template_basedirs=[str(TEMPLATES)],
-        embed_images=True,
     )
     context = {
         "title": page.title,

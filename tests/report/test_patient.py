@@ -1,0 +1,190 @@
+"""`segment_patient`: files on exactly the input's grid, together or not at all."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from flairnb import settings
+from flairnb.errors import FlairnbError, GeometryError, InputError, MissingDataError, WorkFailed
+from flairnb.geometry import isotropic_grid, resample
+from flairnb.report import patient
+
+SHAPE = (37, 41, 9)
+
+
+@pytest.fixture
+def flair(tmp_path, rng, oblique_affine):
+    """An oblique FLAIR with a bright box, on disk."""
+    data = rng.uniform(80, 120, SHAPE).astype(np.float32)
+    data[10:20, 12:22, 3:6] = 400
+    image = nib.Nifti1Image(data, oblique_affine)
+    image.set_sform(oblique_affine, 1)
+    image.set_qform(oblique_affine, 2)
+    path = tmp_path / "in" / "sub-07_ses-1_FLAIR.nii.gz"
+    path.parent.mkdir()
+    nib.save(image, path)
+    return path
+
+
+@pytest.fixture
+def fake_rooms(monkeypatch):
+    """Replace preparation and network by closed forms: bright is lesion, all but the border is brain."""
+    from flairnb.network import inference
+    from flairnb.prepare import case as case_module
+
+    def prepare_case(flair, t1w=None, brain_mask=None, skull_stripped=False, settings=None, seed=0, threads=2):
+        grid = isotropic_grid(flair.shape, flair.affine, settings.spacing_mm)
+        brain = np.zeros(flair.shape, dtype=bool)
+        brain[1:-1, 1:-1, 1:-1] = True
+        brain = brain if brain_mask is None else brain_mask
+        work = resample(flair.data, flair.affine, grid)
+        work_brain = resample(brain.astype(np.float32), flair.affine, grid) > 0.5
+        return case_module.PreparedCase(flair, brain, work, work_brain, grid, 0.0, 1.0, notes=("a note",))
+
+    def predict(model, work, brain, infer):
+        return ((work > 250) & brain).astype(np.float32)
+
+    network = SimpleNamespace(model=None, spacing_mm=1.0, threshold=0.5, sha256="0" * 64, name="fake", card={})
+    monkeypatch.setattr(case_module, "prepare_case", prepare_case)
+    monkeypatch.setattr(inference, "predict", predict)
+    monkeypatch.setattr(inference, "size_multiple", lambda model: 16)
+    monkeypatch.setattr(patient, "_load_network", lambda weights, threads: network)
+    monkeypatch.setattr(patient, "_find_weights", lambda weights: "fake")
+
+
+def test_all_files_are_written_on_exactly_the_input_grid(flair, fake_rooms, tmp_path, oblique_affine):
+    summary = patient.segment_patient(flair, out_dir=tmp_path / "out")
+    stem = "sub-07_ses-1"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        f"{stem}_label-lesion_desc-unet_mask.nii.gz",
+        f"{stem}_label-lesion_desc-unet_probseg.nii.gz",
+        f"{stem}_desc-brain_mask.nii.gz",
+        f"{stem}_desc-lesions.tsv",
+        f"{stem}_desc-summary.json",
+        f"{stem}_desc-qc.png",
+    }
+    source = nib.load(flair)
+    kinds = {"label-lesion_desc-unet_mask": np.uint8, "label-lesion_desc-unet_probseg": np.float32, "desc-brain_mask": np.uint8}
+    for name, dtype in kinds.items():
+        image = nib.load(tmp_path / "out" / f"{stem}_{name}.nii.gz")
+        assert image.shape == SHAPE and image.get_data_dtype() == dtype
+        np.testing.assert_array_equal(image.affine, source.affine)
+        assert image.header["sform_code"] == 1 and image.header["qform_code"] == 2
+        np.testing.assert_allclose(image.get_qform(), source.get_qform(), atol=1e-5)
+
+    mask = np.asarray(nib.load(tmp_path / "out" / f"{stem}_label-lesion_desc-unet_mask.nii.gz").dataobj) > 0
+    truth = np.zeros(SHAPE, dtype=bool)
+    truth[10:20, 12:22, 3:6] = True
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.9
+    voxel_ml = abs(np.linalg.det(oblique_affine[:3, :3])) / 1000
+    assert summary["lesion_volume_ml"] == pytest.approx(mask.sum() * voxel_ml, abs=1e-3)
+    table = pd.read_csv(tmp_path / "out" / f"{stem}_desc-lesions.tsv", sep="\t")
+    assert len(table) == summary["lesion_count"] == 1
+    assert table["volume_ml"].sum() == pytest.approx(summary["lesion_volume_ml"], abs=1e-3)
+
+
+def test_the_summary_says_what_was_used(flair, fake_rooms, tmp_path):
+    patient.segment_patient(flair, out_dir=tmp_path / "out", method="tiled")
+    summary = json.loads((tmp_path / "out" / "sub-07_ses-1_desc-summary.json").read_text())
+    assert summary["weights"]["sha256"] == "0" * 64 and summary["weights"]["name"] == "fake"
+    assert summary["settings"]["infer"]["method"] == "tiled" and summary["settings"]["infer"]["patch"] == 96
+    assert {"read", "load network", "prepare", "network", "back to native", "write", "total"} <= set(summary["seconds"])
+    assert summary["peak_memory_gb"] > 0 and "a note" in summary["notes"]
+    assert "not for clinical use" in summary["intended_use"].lower() and "python" in summary["versions"]
+    assert str(tmp_path) not in json.dumps(summary)
+
+
+def test_a_given_brain_mask_bounds_lesions(flair, fake_rooms, tmp_path, oblique_affine):
+    brain = np.zeros(SHAPE, dtype=np.uint8)
+    brain[:15] = 1
+    nib.save(nib.Nifti1Image(brain, oblique_affine), tmp_path / "brain.nii.gz")
+    patient.segment_patient(flair, brain_mask=tmp_path / "brain.nii.gz", out_dir=tmp_path / "out")
+    mask = np.asarray(nib.load(tmp_path / "out" / "sub-07_ses-1_label-lesion_desc-unet_mask.nii.gz").dataobj)
+    assert mask[:15].any() and not mask[15:].any()
+
+
+def test_no_lesion_gives_an_empty_mask_and_a_table_without_rows(tmp_path, fake_rooms, rng, oblique_affine):
+    path = tmp_path / "sub-08_FLAIR.nii.gz"
+    nib.save(nib.Nifti1Image(rng.uniform(80, 120, SHAPE).astype(np.float32), oblique_affine), path)
+    summary = patient.segment_patient(path, out_dir=tmp_path / "out")
+    assert summary["lesion_volume_ml"] == 0 and summary["lesion_count"] == 0
+    assert len(pd.read_csv(tmp_path / "out" / "sub-08_desc-lesions.tsv", sep="\t")) == 0
+
+
+def test_a_failure_late_in_the_work_leaves_nothing_behind(flair, fake_rooms, tmp_path, monkeypatch):
+    def broken(*_):
+        raise WorkFailed("no picture")
+
+    monkeypatch.setattr(patient, "_write_picture", broken)
+    before = {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(WorkFailed):
+        patient.segment_patient(flair, out_dir=tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def bad_inputs(tmp_path, flair, affine):
+    """Name, arguments, expected error."""
+    data = np.asarray(nib.load(flair).dataobj)
+    four = tmp_path / "four.nii.gz"
+    nib.save(nib.Nifti1Image(np.stack([data, data], axis=-1), affine), four)
+    nan = tmp_path / "nan.nii.gz"
+    holes = data.copy()
+    holes[3, 3, 3] = np.nan
+    nib.save(nib.Nifti1Image(holes, affine), nan)
+    empty = tmp_path / "empty.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, dtype=np.float32), affine), empty)
+    other = tmp_path / "other.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((37, 41, 8), dtype=np.uint8), affine), other)
+    cut = tmp_path / "cut.nii.gz"
+    cut.write_bytes(flair.read_bytes()[: flair.stat().st_size // 2])
+    nothing = tmp_path / "nothing.nii.gz"
+    nothing.write_bytes(b"")
+    return [
+        ({"flair_path": tmp_path / "absent.nii.gz"}, MissingDataError),
+        ({"flair_path": four}, InputError),
+        ({"flair_path": nan}, InputError),
+        ({"flair_path": empty}, InputError),
+        ({"flair_path": cut}, InputError),
+        ({"flair_path": nothing}, InputError),
+        ({"flair_path": flair, "t1w": tmp_path / "absent.nii.gz"}, MissingDataError),
+        ({"flair_path": flair, "t1w": four}, InputError),
+        ({"flair_path": flair, "brain_mask": other}, GeometryError),
+        ({"flair_path": flair, "brain_mask": empty}, InputError),
+        ({"flair_path": flair, "brain_mask": other, "skull_stripped": True}, InputError),
+        ({"flair_path": flair, "method": "both"}, InputError),
+    ]
+
+
+def test_bad_input_is_refused_with_exit_code_2_and_nothing_written(flair, fake_rooms, tmp_path, oblique_affine):
+    for arguments, kind in bad_inputs(tmp_path, flair, oblique_affine):
+        with pytest.raises(kind) as caught:
+            patient.segment_patient(out_dir=tmp_path / "out", **arguments)
+        assert isinstance(caught.value, FlairnbError) and caught.value.exit_code == 2, arguments
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".flairnb-partial-*"))
+
+
+def test_an_output_folder_that_is_a_file_is_refused(flair, fake_rooms, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="--out"):
+        patient.segment_patient(flair, out_dir=tmp_path / "out")
+
+
+def test_small_lesions_are_dropped_only_when_asked(flair, fake_rooms):
+    from flairnb.images import read_image
+    from flairnb.prepare import case as case_module
+
+    case = case_module.prepare_case(read_image(flair), settings=settings.load("paper").prepare)
+    probability = np.zeros(case.work.shape, dtype=np.float32)
+    centre = np.array(case.work.shape) // 2
+    probability[tuple(slice(c, c + 6) for c in centre)] = 1
+    kept = patient.back_to_native(probability, case, 0.5, 0.0)
+    dropped = patient.back_to_native(probability, case, 0.5, 5.0)
+    assert len(kept.lesions) == 1 and kept.mask.any()
+    assert len(dropped.lesions) == 0 and not dropped.mask.any()
