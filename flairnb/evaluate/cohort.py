@@ -123,7 +123,7 @@ def score_cohort(
     work_dir = Path(work_dir)
     methods = tuple(methods) if methods is not None else find_methods(work_dir)
     cases = manifest["participant_id"].tolist()
-    results = Parallel(n_jobs=jobs)(delayed(_score_case)(work_dir, case, methods, settings) for case in cases)
+    results = Parallel(n_jobs=jobs, prefer="threads")(delayed(_score_case)(work_dir, case, methods, settings) for case in cases)
     rows = [row for scores, _ in results for row in scores]
     tables = [table for _, lesions in results for table in lesions]
     scores = pd.DataFrame(rows, columns=None if rows else ["participant_id", "method", "status", "reason"])

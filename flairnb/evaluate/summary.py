@@ -179,6 +179,36 @@ def compare_methods(
     return table
 
 
+def significance_marks(comparison: pd.DataFrame, by: str | None = None, reader: str = "manual2") -> dict[str, str]:
+    """Return the marks of the article's Figure 1 from `compare_methods`.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        From `compare_methods`, with the same `by`.
+    by : str, optional
+        Grouping column.
+    reader : str
+        The second reader's method.
+
+    Returns
+    -------
+    dict
+        Without `by`, method to mark: "*" where the method of interest is significantly better than it, "#" where the
+        second reader differs from it. With `by`, group to mark: "*" better than one other method, "**" than two or
+        more, then "#" for the reader.
+    """
+    found = comparison[comparison["significant"]]
+    better = found[(found["method"] != reader) & (found["mean_difference"] > 0)]
+    human = found[found["method"] == reader]
+    if by is None:
+        return dict.fromkeys(better["method"], "*") | dict.fromkeys(human["method"], "#")
+    marks = {group: "*" * min(count, 2) for group, count in better.groupby(by).size().items()}
+    for group in human[by]:
+        marks[group] = marks.get(group, "") + "#"
+    return marks
+
+
 def _in_method_order(table: pd.DataFrame) -> pd.DataFrame:
     if "method" not in table.columns or table.empty:
         return table

@@ -61,24 +61,30 @@ def dice_by_method(
 
 
 def dice_by_disease(
-    summary: pd.DataFrame, marks: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None, title: str = ""
+    summary: pd.DataFrame,
+    marks: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    order: Sequence[str] | None = None,
+    title: str = "",
 ) -> Figure:
     """Draw median Dice with one SEM by diagnosis and method (article, Figure 1B).
 
     Parameters
     ----------
     summary : DataFrame
-        Rows for one score: `diagnosis`, `method`, `median`, `sem`, `n`. Diagnoses are drawn in the order of the
-        rows, methods in order of appearance.
+        Rows for one score: `diagnosis`, `method`, `median`, `sem`, `n`. Methods are drawn in order of appearance.
     marks : mapping of diagnosis to str, optional
         "*" or "**" above a diagnosis.
     labels : mapping of diagnosis to str, optional
         Abbreviations for the axis.
+    order : sequence of str, optional
+        Diagnoses from left to right; by falling median of the U-Net if not given.
     title : str
         Above the chart.
     """
     marks, labels = marks or {}, labels or {}
-    diagnoses, methods = summary["diagnosis"].drop_duplicates().tolist(), summary["method"].drop_duplicates().tolist()
+    diagnoses = list(order) if order is not None else order_by(summary)
+    methods = summary["method"].drop_duplicates().tolist()
     table = summary.set_index(["diagnosis", "method"])
     width = 0.8 / len(methods)
     with drawing():
@@ -106,21 +112,22 @@ def dice_by_disease(
     return figure
 
 
-def volume_scatter(scores: pd.DataFrame, notes: Mapping[str, str] | None = None, title: str = "", floor_ml: float = 0.01) -> Figure:
+def volume_scatter(scores: pd.DataFrame, volumes: pd.DataFrame | None = None, title: str = "", floor_ml: float = 0.01) -> Figure:
     """Draw predicted against true lesion volume of each case (article, Figure 4A), both axes logarithmic.
 
     Parameters
     ----------
     scores : DataFrame
         `method`, `reference_ml`, `predicted_ml`, one row a case and method.
-    notes : mapping of method to str, optional
-        Put after the method's name, for example its Spearman correlation and slope.
+    volumes : DataFrame, optional
+        From `flairnb.evaluate.summary.summarise_volumes`: rank correlation and slope for the legend.
     title : str
         Above the chart.
     floor_ml : float
         Volumes below are drawn at this value, on the edge of the chart.
     """
-    notes = notes or {}
+    rows_of = {} if volumes is None else {row.method: row for row in volumes.itertuples()}
+    notes = {m: f"Spearman \N{GREEK SMALL LETTER RHO} {row.spearman_rho:.3f}, slope {row.slope:.2f}" for m, row in rows_of.items()}
     with drawing():
         figure = new_figure(5.2, 5.4)
         axes = figure.add_subplot()
@@ -228,7 +235,7 @@ def median_bars(
         The column and the words of the chart.
     """
     renamed = summary.rename(columns={group: "diagnosis"})
-    figure = dice_by_disease(renamed, title=title)
+    figure = dice_by_disease(renamed, order=renamed["diagnosis"].drop_duplicates().tolist(), title=title)
     figure.axes[0].set(xlabel=xlabel, ylabel=ylabel)
     return figure
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flairnb.present.slices import Stack, Tile, as_stack, axial_tile, draw_grid, grey_window, in_plane_box, named_overlays, to_ras
+from flairnb.present.slices import Stack, as_stack, axial_tile, grey_window, in_plane_box, named_overlays, to_ras
 from flairnb.present.style import CONVENTION, Look, look
+from flairnb.present.tiles import Tile, draw_grid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -89,46 +89,72 @@ def table2(summary: DataFrame, volumes: DataFrame) -> DataFrame:
     return table.reindex([row for row in order if row in table.index])
 
 
-def side_by_side(ours: DataFrame, article: DataFrame, names: tuple[str, str] = ("ours", "article")) -> DataFrame:
-    """Put two tables of the same layout beside each other, column by column.
+def table1(rows: DataFrame) -> DataFrame:
+    """Lay out Table 1 for reading.
 
-    Rows keep the order of `article`; rows that only `ours` has follow. Used for Table 1.
+    Parameters
+    ----------
+    rows : DataFrame
+        From `flairnb.cohort.table1.table1`: section, summary, training, training_paper, validation, validation_paper,
+        note.
+
+    Returns
+    -------
+    DataFrame
+        Index: (section, summary). Columns: (sample, "ours"), (sample, "article") and a note where one is needed.
     """
-    both = {}
-    for column in article.columns.union(ours.columns, sort=False):
-        for name, table in zip(names, (ours, article), strict=True):
-            if column in table.columns:
-                both[(str(column), name)] = table[column]
-    extra = [row for row in ours.index if row not in article.index]
-    combined = pd.DataFrame({key: values.reindex([*article.index, *extra]) for key, values in both.items()})
-    combined.columns = pd.MultiIndex.from_tuples(list(both))
-    return combined
+    table = rows.set_index(["section", "summary"])
+    columns = {
+        "training": ("Training", "ours"),
+        "training_paper": ("Training", "article"),
+        "validation": ("Validation", "ours"),
+        "validation_paper": ("Validation", "article"),
+        "note": ("", "note"),
+    }
+    if not table["note"].astype(bool).any():
+        columns.pop("note")
+    table = table[list(columns)]
+    table.columns = pd.MultiIndex.from_tuples(list(columns.values()))
+    return table
 
 
-def to_html(table: DataFrame, caption: str = "", formats: Mapping[str, str] | None = None, missing: str = "\N{EM DASH}") -> str:
-    """Return a table as a self-contained HTML fragment, numbers aligned, missing values as a dash.
+class HtmlTable(str):
+    """HTML text that a notebook shows as a table."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+def to_html(table: DataFrame, caption: str = "", formats: Mapping[str, str] | None = None, missing: str = "\N{EM DASH}") -> HtmlTable:
+    """Return a table as a self-contained HTML fragment.
 
     Parameters
     ----------
     table : DataFrame
-        Shown with its index; two levels of columns become two header rows.
+        Shown with its index. Two levels of columns become two header rows; of two levels of index the first becomes
+        headings between the rows.
     caption : str
         Above the table; plain text.
     formats : mapping of row label to str, optional
-        Format of the numbers in a row, for example ``{"Cases": ".0f"}``; three decimals otherwise, none for integers.
+        Format of the decimal numbers in a row, for example ``{"Cases": ".0f"}``; three decimals otherwise.
     missing : str
         For NaN and None.
     """
     formats = {"Cases": ".0f", **(formats or {})}
     head = "".join(_header_row(table, level) for level in range(table.columns.nlevels))
-    body = "".join(
-        f'<tr><th scope="row">{escape(str(label))}</th>'
-        + "".join(f"<td>{escape(_cell(value, formats.get(str(label)), missing))}</td>" for value in row)
-        + "</tr>"
-        for label, row in zip(table.index, table.astype(object).itertuples(index=False, name=None), strict=True)
-    )
+    body, section = [], None
+    for label, row in zip(table.index, table.astype(object).itertuples(index=False, name=None), strict=True):
+        if isinstance(label, tuple):
+            if label[0] != section:
+                section = label[0]
+                body.append(f'<tr class="section"><th colspan="{table.shape[1] + 1}">{escape(str(section))}</th></tr>')
+            label = label[-1]
+        cells = "".join(f"<td>{escape(_cell(value, formats.get(str(label)), missing))}</td>" for value in row)
+        body.append(f'<tr><th scope="row">{escape(str(label))}</th>{cells}</tr>')
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<table class="flairnb">{title}<thead>{head}</thead><tbody>{body}</tbody></table>'
+    return HtmlTable(f'<table class="flairnb">{title}<thead>{head}</thead><tbody>{"".join(body)}</tbody></table>')
 
 
 def _header_row(table: DataFrame, level: int) -> str:

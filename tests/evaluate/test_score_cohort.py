@@ -10,7 +10,7 @@ import pytest
 from flairnb.errors import MissingDataError
 from flairnb.evaluate.cohort import find_methods, read_scores, score_cohort
 from flairnb.evaluate.metrics import score_masks
-from flairnb.evaluate.summary import compare_methods, summarise_scores, summarise_volumes
+from flairnb.evaluate.summary import compare_methods, significance_marks, summarise_scores, summarise_volumes
 from flairnb.naming import cohort_derivative
 from flairnb.settings import load
 
@@ -190,3 +190,12 @@ def test_a_case_scored_twice_by_one_method_is_an_error_and_never_averaged(scores
 def test_a_summary_without_methods_keeps_its_groups_in_order(scores):
     table = summarise_scores(scores[scores["method"] == "unet"], by=["diagnosis"], values=["dice"], resamples=50)
     assert table["diagnosis"].tolist() == ["HGG", "SVID"]
+
+
+def test_marks_follow_the_articles_figure_one():
+    rows = [("SVID", "threshold", 0.2, True), ("SVID", "lga", 0.3, True), ("SVID", "manual2", -0.1, True)]
+    rows += [("HGG", "threshold", 0.2, True), ("HGG", "lga", -0.2, True), ("HGG", "manual2", 0.0, False)]
+    rows += [("PML", "threshold", 0.1, False), ("NMO", "manual2", -0.2, True)]
+    table = pd.DataFrame(rows, columns=["diagnosis", "method", "mean_difference", "significant"])
+    assert significance_marks(table, by="diagnosis") == {"SVID": "**#", "HGG": "*", "NMO": "#"}
+    assert significance_marks(table[table["diagnosis"] == "SVID"]) == {"threshold": "*", "lga": "*", "manual2": "#"}

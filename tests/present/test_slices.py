@@ -8,7 +8,6 @@ import pytest
 from flairnb.errors import GeometryError
 from flairnb.images import Image
 from flairnb.present.slices import (
-    Tile,
     as_stack,
     axial_tile,
     choose_slices,
@@ -18,6 +17,7 @@ from flairnb.present.slices import (
     to_ras,
 )
 from flairnb.present.style import look, to_png
+from flairnb.present.tiles import Tile
 
 SHAPE = (37, 28, 9)
 ORDERS = list(itertools.permutations(range(3)))

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from flairnb.present.style import LOOKS, drawing, look, new_figure, save_figure, to_png, to_svg
@@ -71,15 +68,3 @@ def test_outlines_are_bright_enough_for_a_grey_image(name):
 def test_an_unknown_method_gets_a_spare_look_with_its_own_name():
     assert look("tool x", 0).label == "tool x"
     assert look("tool x", 0) != look("tool x", 1)
-
-
-def test_importing_the_room_loads_no_drawing_library():
-    code = (
-        "import sys, flairnb.present.slices, flairnb.present.charts, flairnb.present.tables, flairnb.present.qc,"
-        " flairnb.present.contact_sheet, flairnb.present.network_figure, flairnb.present.style, flairnb.evaluate.summary,"
-        " flairnb.baselines.threshold\n"
-        "heavy = {'matplotlib', 'keras', 'tensorflow', 'ants', 'plotly', 'sklearn', 'nilearn', 'IPython', 'joblib', 'statsmodels'}\n"
-        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

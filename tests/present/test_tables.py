@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flairnb.present.tables import ARTICLE_TABLE2, side_by_side, table2, to_html
+from flairnb.present.tables import ARTICLE_TABLE2, table1, table2, to_html
 
 
 @pytest.fixture
@@ -56,11 +56,29 @@ def test_html_shows_text_integers_and_missing_as_they_are():
     assert html.count("<td>\N{EM DASH}</td>") == 2
 
 
-def test_two_tables_meet_by_row_and_column():
-    article = pd.DataFrame({"Training": ["230 (78.0%)", "65"], "Validation": ["57", "35"]}, index=["1.5T", "3T"])
-    ours = pd.DataFrame({"Training": ["5", "2"], "Validation": ["1", "0"]}, index=["3T", "7T"])
-    both = side_by_side(ours, article)
-    assert both.index.tolist() == ["1.5T", "3T", "7T"]
-    assert both.columns.tolist() == [("Training", "ours"), ("Training", "article"), ("Validation", "ours"), ("Validation", "article")]
-    assert both.loc["3T"].tolist() == ["5", "65", "1", "35"]
-    assert pd.isna(both.loc["7T", ("Training", "article")])
+def test_table_one_has_section_headings_and_keeps_the_notes():
+    rows = pd.DataFrame(
+        [
+            ("Field strength", "1.5T", "5 (50.0%)", "230 (78.0%)", "1", "57", ""),
+            ("Field strength", "3T", "5 (50.0%)", "65 (22.0%)", "1", "35", ""),
+            ("Dimension", "2D", "9", "287", "2", "81", "misprint"),
+        ],
+        columns=["section", "summary", "training", "training_paper", "validation", "validation_paper", "note"],
+    )
+    html = to_html(table1(rows), "Table 1")
+    assert html.count('<tr class="section">') == 2
+    assert '<th colspan="6">Field strength</th>' in html
+    assert '<th scope="row">3T</th><td>5 (50.0%)</td><td>65 (22.0%)</td><td>1</td><td>35</td>' in html
+    assert html._repr_html_() == html
+    assert ("", "note") not in table1(rows.head(2)).columns
+
+
+def test_table_one_of_a_real_cohort_can_be_laid_out():
+    from flairnb.cohort.table1 import table1 as count
+
+    cohort = pd.DataFrame(
+        {"split": ["train"], "field_strength_t": [3.0], "dimension": ["2D"], "model": ["Skyra"], "te_ms": [90.0], "tr_ms": [9e3]}
+    )
+    table = table1(count(cohort))
+    assert table.loc[("Field strength", "3T"), ("Training", "article")] == "65 (22.0%)"
+    assert to_html(table).count("<tr") > 20
