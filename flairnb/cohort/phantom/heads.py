@@ -45,6 +45,26 @@ _FREESURFER: dict[Tissue, tuple[int, ...]] = {
 }
 
 
+# Half-axes of the deep nuclei and their centres (|x|, y, z) in MNI space, mm; read off the MNI152 template.
+_NUCLEI_MM = (
+    (Tissue.DEEP_GM, (13, 11, 9), (6, 13, 10)),
+    (Tissue.DEEP_GM, (26, 3, 1), (7, 17, 11)),
+    (Tissue.PALLIDUM, (19, -4, -1), (5, 8, 6)),
+    (Tissue.THALAMUS, (11, -18, 8), (9, 14, 9)),
+)
+
+# Layers round the vault: from and to, mm from the brain's surface; chosen.
+_VAULT_MM = (
+    (Tissue.CSF, 0.0, 2.2),
+    (Tissue.DURA, 2.2, 3.2),
+    (Tissue.SKULL, 3.2, 5.0),
+    (Tissue.MARROW, 5.0, 6.6),
+    (Tissue.SKULL, 6.6, 8.4),
+    (Tissue.FAT, 8.4, 12.2),
+    (Tissue.SKIN_MUSCLE, 12.2, 14.0),
+)
+
+
 @dataclass(frozen=True)
 class Head:
     """A whole head before it is warped.
@@ -118,7 +138,7 @@ def head_from_templates(spacing: float = 1.0) -> Head:
 
     gm_image, wm_image = load_mni152_gm_template(resolution=1), load_mni152_wm_template(resolution=1)
     atlas, atlas_mask, atlas_affine = whole_head_template()
-    grid = isotropic_grid(atlas.shape, atlas_affine, spacing)
+    grid = isotropic_grid(gm_image.shape, gm_image.affine, spacing)
     gm = resample(np.asarray(gm_image.dataobj), gm_image.affine, grid)
     wm = resample(np.asarray(wm_image.dataobj), wm_image.affine, grid)
     head = resample(atlas, atlas_affine, grid)
@@ -152,51 +172,61 @@ def whole_head_template() -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArr
 
 
 def _template_brain(gm: NDArray, wm: NDArray, x: NDArray, y: NDArray, z: NDArray, spacing: float) -> NDArray[np.uint8]:
+    """Name the tissues of the MNI152 brain; nuclei are ellipsoids at their MNI places (left and right alike)."""
     tissue = np.zeros(gm.shape, dtype=np.uint8)
-    solid = (gm + wm) > 0.45
+    solid = (gm + wm) > 0.5
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(solid, iterations=max(1, round(6 / spacing))))
     depth_mm = ndimage.distance_transform_edt(brain, sampling=spacing)
+    side = np.abs(x)
     tissue[brain] = Tissue.CSF
+    # The averaged template blurs cortex and sulci; a level above one half keeps gyri apart.
     tissue[solid & (gm >= wm)] = Tissue.GM
     tissue[solid & (wm > gm)] = Tissue.WM
-    central = (np.abs(x) < 38) & (y > -45) & (y < 32) & (z > -14) & (z < 32) & (depth_mm > 14)
-    tissue[central & (tissue == Tissue.CSF)] = Tissue.VENTRICLE
-    nuclei = (np.abs(x) < 36) & (y > -38) & (y < 26) & (z > -12) & (z < 24) & (depth_mm > 20)
-    tissue[nuclei & (tissue == Tissue.GM)] = Tissue.DEEP_GM
-    tissue[nuclei & (tissue == Tissue.DEEP_GM) & (y < -6) & (np.abs(x) < 22) & (z > -6)] = Tissue.THALAMUS
-    hind = (z < -12 - 0.35 * (y + 45)) & (y < -20) & (y > -110) & (z < 2 + 0 * x)
-    tissue[hind & (tissue == Tissue.GM) & (y < -38)] = Tissue.CEREBELLUM_GM
-    tissue[hind & (tissue == Tissue.WM) & (y < -40)] = Tissue.CEREBELLUM_WM
-    stem = (np.abs(x) < 20) & (y >= -44) & (y < -12) & (z < -8)
-    tissue[stem & is_in(tissue, Tissue.GM, Tissue.WM, Tissue.CEREBELLUM_GM, Tissue.CEREBELLUM_WM) & (np.abs(x) < 17)] = Tissue.BRAINSTEM
+    body = (side < np.where(y < -18, 38, 23)) & (y > -48) & (y < 34) & (z > -13) & (z < 32) & (depth_mm > 15)
+    tissue[body & (tissue == Tissue.CSF)] = Tissue.VENTRICLE
+    inner = is_in(tissue, Tissue.GM, Tissue.WM)
+    for code, centre, radii in _NUCLEI_MM:
+        reach = ((side - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2 + ((z - centre[2]) / radii[2]) ** 2
+        tissue[inner & (reach < 1)] = code
+    tentorium = z < -4 + 0.32 * (y + 45) - 0.22 * side
+    hind = tentorium & (y < -40) & (side < 54)
+    tissue[hind & (tissue == Tissue.GM)] = Tissue.CEREBELLUM_GM
+    tissue[hind & (tissue == Tissue.WM)] = Tissue.CEREBELLUM_WM
+    stem = (side < 17 + 0.1 * (z + 30)) & (y > -46) & (y < -10 + 0.2 * (z + 8)) & (z < -7)
+    tissue[stem & is_in(tissue, Tissue.GM, Tissue.WM, Tissue.CEREBELLUM_GM, Tissue.CEREBELLUM_WM)] = Tissue.BRAINSTEM
     return tissue
 
 
 def _template_skull_and_scalp(
     tissue: NDArray[np.uint8], head: NDArray, in_mask: NDArray, x: NDArray, y: NDArray, z: NDArray, spacing: float
 ) -> NDArray[np.uint8]:
+    """Wrap the brain: rings of CSF, dura, skull and scalp round the vault, face and neck from the head template.
+
+    The two templates do not share one head, so the vault's layers follow the
+    distance from the MNI brain; their thickness is chosen (skull about 5 mm,
+    scalp about 4.5 mm).
+    """
     brain = tissue > 0
     scale = np.percentile(head[in_mask], 50)
     smooth = ndimage.gaussian_filter(head, 1.0 / spacing)
-    outer = ndimage.binary_fill_holes(ndimage.binary_closing(smooth > 0.12 * scale, iterations=max(1, round(9 / spacing))))
-    outer = ndimage.binary_opening(outer | brain, iterations=1)
-    near_mm = ndimage.distance_transform_edt(~brain, sampling=spacing)
-    depth_mm = ndimage.distance_transform_edt(outer, sampling=spacing)
-    shell = outer & ~brain
-    tissue[shell] = np.where(smooth[shell] > 0.75 * scale, Tissue.FAT, Tissue.SKIN_MUSCLE)
-    tissue[shell & (smooth < 0.22 * scale)] = Tissue.AIR
-    vault = shell & (z > -30) & (near_mm < 14)
-    tissue[vault & (near_mm < 9.5) & (depth_mm > 4)] = Tissue.SKULL
-    tissue[vault & (near_mm > 4.5) & (near_mm < 7) & (depth_mm > 5)] = Tissue.MARROW
-    tissue[shell & (near_mm < 2.5)] = Tissue.CSF
-    tissue[shell & (near_mm >= 2.5) & (near_mm < 3.5)] = Tissue.DURA
-    scalp = shell & (z > -40) & (depth_mm > 1.5) & (depth_mm < 6.5) & (near_mm > 8)
-    tissue[scalp] = Tissue.FAT
-    tissue[shell & (depth_mm <= 1.8)] = Tissue.SKIN_MUSCLE
+    near_mm = ndimage.distance_transform_edt(~brain, sampling=spacing).astype(np.float32)
+    below = (z < -28) | ((z < -8) & (y > 48))
+    face = _largest(ndimage.binary_opening(smooth > 0.2 * scale, iterations=max(1, round(2 / spacing)))) & below & ~brain
+    face = ndimage.binary_closing(face, iterations=max(1, round(6 / spacing))) & ~brain
+    tissue[face] = np.where(smooth[face] > 0.75 * scale, Tissue.FAT, Tissue.SKIN_MUSCLE)
+    tissue[face & (smooth < 0.22 * scale)] = Tissue.AIR
+    vault = ~brain & ((z > -52 + 0.2 * np.abs(y + 20)) | (near_mm < 3.5))
+    for code, inner_mm, outer_mm in _VAULT_MM:
+        tissue[vault & (near_mm >= inner_mm) & (near_mm < outer_mm)] = code
     for side in (-1, 1):
-        eye = (x - side * 32) ** 2 + (y - 56) ** 2 + (z + 38) ** 2 < 12**2
-        tissue[eye & outer & ~brain] = Tissue.EYE
+        eye = (x - side * 32) ** 2 + (y - 60) ** 2 + (z + 38) ** 2 < 12**2
+        tissue[eye & ~brain & (near_mm > 2)] = Tissue.EYE
     return tissue
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    labels, count = ndimage.label(mask)
+    return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])) if count else mask
 
 
 def _mark_limbic_cortex(tissue: NDArray[np.uint8], spacing: float) -> NDArray[np.uint8]:
