@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flairnb.errors import InputError
+from flairnb.network.dataset import EpochPatches
+
+
+def collect(patches, first=0, workers=2):
+    return list(patches.batches(first, workers))
+
+
+def test_the_paper_makes_240_patches_a_case(volumes, tiny_settings):
+    train = replace(tiny_settings.train, patches_per_case=80, augmentations=3, batch=6)
+    patches = EpochPatches(volumes, train, 1, 0)
+    assert len(patches) == 240 * 3
+    assert patches.steps == 120
+    assert len({tuple(i) for i in patches.items}) == 720
+
+
+def test_batches_do_not_depend_on_threads_or_on_where_one_starts(volumes, tiny_settings):
+    patches = EpochPatches(volumes, tiny_settings.train, 1, 4)
+    one, other = collect(patches, workers=1), collect(EpochPatches(volumes, tiny_settings.train, 1, 4), workers=4)
+    assert len(one) == patches.steps == 4
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[1], b[1])
+    late = collect(EpochPatches(volumes, tiny_settings.train, 1, 4), first=3)
+    assert len(late) == 1
+    np.testing.assert_array_equal(late[0][0], one[3][0])
+
+
+def test_another_epoch_or_seed_draws_other_patches(volumes, tiny_settings):
+    first, epoch, seed = (collect(EpochPatches(volumes, tiny_settings.train, s, e))[0][0] for s, e in ((1, 0), (1, 1), (2, 0)))
+    assert not np.array_equal(first, epoch)
+    assert not np.array_equal(first, seed)
+
+
+def test_about_half_of_the_patches_of_sick_cases_hold_lesion(volumes, tiny_settings):
+    train = replace(tiny_settings.train, patch=8, patches_per_case=40, batch=8, rotation_deg=5.0)
+    masks = np.concatenate([m for _, m in collect(EpochPatches(volumes[:2], train, 1, 0))])
+    assert 0.4 < masks.any(axis=(1, 2, 3)).mean() < 0.65
+    assert set(np.unique(masks)) == {0, 1}
+
+
+def test_image_and_mask_of_a_patch_belong_together(volumes, tiny_settings):
+    image, mask = (np.concatenate(parts) for parts in zip(*collect(EpochPatches(volumes, tiny_settings.train, 1, 0)), strict=True))
+    assert image.shape[1:] == (16, 16, 16, 1)
+    assert image[..., 0][mask == 1].mean() > 2.5
+    assert abs(image[..., 0][mask == 0].mean()) < 0.5
+
+
+def test_tf_data_gives_the_same_batches(volumes, tiny_settings):
+    patches = EpochPatches(volumes, tiny_settings.train, 1, 0)
+    for (a, b), (image, mask) in zip(collect(patches, first=1), patches.dataset(1), strict=True):
+        np.testing.assert_array_equal(a, image)
+        np.testing.assert_array_equal(b, mask)
+
+
+def test_without_augmentation_patches_are_cut_from_the_volume_itself(volumes, tiny_settings):
+    patches = EpochPatches(volumes[:1], replace(tiny_settings.train, augmentations=0), 1, 0)
+    image, _ = patches[0]
+    _, corners = patches.draw(0, 0)
+    whole = volumes[0].open_image()
+    corner = corners[patches.items[0][2]]
+    inside = [(max(0, -c), min(16, n - c)) for c, n in zip(corner, whole.shape, strict=True)]
+    part = tuple(slice(a, b) for a, b in inside)
+    source = tuple(slice(c + a, c + b) for c, (a, b) in zip(corner, inside, strict=True))
+    np.testing.assert_array_equal(image[part], whole[source])
+
+
+def test_no_volumes_is_an_error(tiny_settings):
+    with pytest.raises(InputError, match="at least one volume"):
+        EpochPatches([], tiny_settings.train, 1, 0)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flairnb.errors import InputError, SettingsError
+from flairnb.network.inference import _pieces, memory_needed_gb, predict, size_multiple, split_counts, tile_starts
+from flairnb.network.unet import build_unet
+from flairnb.settings import load
+
+
+@pytest.fixture
+def model(tiny):
+    """A network that marks what is brighter than its surroundings: every kernel random, small head."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    return build_unet(tiny)
+
+
+@pytest.fixture
+def case(rng):
+    work = rng.normal(size=(41, 37, 50)).astype(np.float32)
+    grid = np.indices(work.shape)
+    brain = sum(((g - n / 2) / (n / 2 - 3)) ** 2 for g, n in zip(grid, work.shape, strict=True)) < 1
+    return np.where(brain, work, 0).astype(np.float32), brain
+
+
+def infer(**changes):
+    return replace(load("paper").infer, patch=16, step=8, **changes)
+
+
+@pytest.mark.parametrize("method", ["tiled", "whole"])
+def test_probability_covers_the_brain_and_is_zero_outside(model, case, method):
+    work, brain = case
+    found = predict(model, work, brain, infer(method=method))
+    assert found.shape == work.shape
+    assert found.dtype == np.float32
+    assert (found[brain] > 0).all()
+    assert not found[~brain].any()
+
+
+@pytest.mark.parametrize("method", ["tiled", "whole"])
+def test_a_second_run_gives_the_same_bits(model, case, method):
+    first, second = (predict(model, *case, infer(method=method)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_one_tile_over_the_whole_brain_equals_one_pass(model, rng):
+    work = rng.normal(size=(32, 32, 32)).astype(np.float32)
+    brain = np.ones(work.shape, dtype=bool)
+    tiled = predict(model, work, brain, replace(load("paper").infer, method="tiled", patch=32, step=32))
+    whole = predict(model, work, brain, infer(method="whole"))
+    np.testing.assert_allclose(tiled, whole, atol=1e-6)
+
+
+def test_tiles_and_one_pass_agree_away_from_tile_borders(tiny, rng):
+    """A network that sees 8 voxels around: two tiles agree with one pass farther than that from their borders."""
+    model = build_unet(replace(tiny, levels=1, convolutions_per_block=1, head_convolutions=1, dilation="none"))
+    work = rng.normal(size=(64, 32, 32)).astype(np.float32)
+    brain = np.ones(work.shape, dtype=bool)
+    tiled = predict(model, work, brain, replace(load("paper").infer, method="tiled", patch=32, step=32))
+    whole = predict(model, work, brain, infer(method="whole"))
+    np.testing.assert_allclose(tiled[:24], whole[:24], atol=1e-6)
+    np.testing.assert_allclose(tiled[40:], whole[40:], atol=1e-6)
+    assert np.abs(tiled[31:33] - whole[31:33]).max() > 1e-4, "the border itself differs, or this test shows nothing"
+
+
+def test_overlapping_tiles_are_averaged(tiny, rng):
+    model = build_unet(tiny)
+    work = rng.normal(size=(24, 16, 16)).astype(np.float32)
+    brain = np.ones(work.shape, dtype=bool)
+    found = predict(model, work, brain, infer(method="tiled"))
+    a = model(work[None, :16, ..., None]).numpy()[0, ..., 1]
+    b = model(work[None, 8:, ..., None]).numpy()[0, ..., 1]
+    np.testing.assert_allclose(found[:8], a[:8], atol=1e-6)
+    np.testing.assert_allclose(found[8:16], (a[8:] + b[:8]) / 2, atol=1e-6)
+    np.testing.assert_allclose(found[16:], b[8:], atol=1e-6)
+
+
+def test_a_brain_split_for_memory_agrees_with_one_pass(tiny, rng):
+    model = build_unet(tiny)
+    work = rng.normal(size=(150, 17, 18)).astype(np.float32)
+    brain = np.ones(work.shape, dtype=bool)
+    limit = memory_needed_gb((140, 20, 20), 2)
+    assert split_counts((152, 20, 20), limit, 4, 2) == [2, 1, 1]
+    whole = predict(model, work, brain, infer(method="whole"))
+    split = predict(model, work, brain, infer(method="whole", memory_gb=limit + 1e-6))
+    np.testing.assert_allclose(split, whole, atol=2e-3)
+
+
+def test_pieces_partition_the_volume_on_the_networks_lattice():
+    shape, seen = (112, 96, 48), np.zeros((112, 96, 48), dtype=int)
+    for core, region in _pieces(shape, [3, 2, 1], 16):
+        seen[core] += 1
+        assert all(r.start % 16 == 0 and r.stop % 16 == 0 for r in region)
+        assert all(r.start <= c.start and c.stop <= r.stop for r, c in zip(region, core, strict=True))
+    assert (seen == 1).all()
+
+
+def test_splitting_brings_the_memory_under_the_limit_or_stops_at_the_smallest_piece():
+    shape = (144, 176, 144)
+    assert memory_needed_gb(shape, 16) > 2.0
+    counts = split_counts(shape, 2.0, 16, 16)
+    assert np.prod(counts) > 1
+    assert split_counts((16, 16, 16), 0.0, 16, 16) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("length", [1, 50, 96, 97, 128, 140, 176, 181])
+def test_tiles_cover_the_box_and_stick_out_evenly(length):
+    starts = tile_starts(length, 96, 32)
+    assert starts[0] <= 0
+    assert starts[-1] + 96 >= length
+    assert set(np.diff(starts)) <= {32}
+    left, right = -starts[0], starts[-1] + 96 - length
+    assert 0 <= right - left <= 1 or 0 <= left - right <= 1
+    assert len(starts) == 1 or left + right < 32
+
+
+def test_the_paper_tiles_a_brain_of_usual_size_in_some_36_cubes():
+    assert np.prod([len(tile_starts(n, 96, 32)) for n in (144, 176, 144)]) == 36
+
+
+def test_an_empty_brain_gives_an_empty_answer(model):
+    found = predict(model, np.zeros((7, 8, 9), np.float32), np.zeros((7, 8, 9), bool), infer(method="whole"))
+    assert not found.any()
+
+
+def test_a_network_knows_its_size_multiple(model, tiny):
+    assert size_multiple(model) == 4
+    assert size_multiple(build_unet(replace(tiny, dilation="literal", levels=3))) == 8
+
+
+def test_wrong_shapes_and_methods_are_refused(model):
+    with pytest.raises(InputError, match="shapes"):
+        predict(model, np.zeros((7, 8, 9), np.float32), np.zeros((7, 8, 8), bool), infer(method="whole"))
+    ones = np.ones((7, 8, 9))
+    with pytest.raises(SettingsError, match="method"):
+        predict(model, ones.astype(np.float32), ones > 0, infer(method="half"))
+    with pytest.raises(SettingsError, match="multiple of 4"):
+        predict(model, ones.astype(np.float32), ones > 0, replace(infer(method="tiled"), patch=18))

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flairnb.errors import InputError, SettingsError
+from flairnb.network.training import train
+from flairnb.network.unet import build_unet
+from flairnb.network.volumes import ListSource
+from flairnb.network.weights import load_network, save_network
+
+CURVE = ["epoch", "updates", "cases", "patches", "loss", "dice", "learning_rate"]
+
+
+class Killed(BaseException):
+    """Stands for the kill signal."""
+
+
+class DiesAt:
+    """A source that dies when it is asked for the n-th time."""
+
+    def __init__(self, records, number):
+        self.items, self.left = records, number
+
+    def records(self):
+        if self.left == 0:
+            raise Killed
+        self.left -= 1
+        return self.items
+
+
+@pytest.fixture
+def tiny_settings(tiny_settings):
+    """The smallest network that has every part: compiling it is what these tests take time for."""
+    small = replace(tiny_settings.network, levels=1, convolutions_per_block=1, head_convolutions=1)
+    return replace(tiny_settings, network=small)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def determinism():
+    import tensorflow as tf
+
+    tf.keras.utils.set_random_seed(1)
+    tf.config.experimental.enable_op_determinism()
+
+
+def weights_of(folder):
+    return load_network(folder).model.get_weights()
+
+
+def test_four_epochs_straight_equal_two_a_kill_and_two_more(tmp_path, volumes, tiny_settings):
+    straight = train(volumes, tiny_settings, tmp_path / "straight")
+    # The source is asked once at the start and once an epoch: the fourth question comes in epoch 3.
+    with pytest.raises(Killed):
+        train(DiesAt(volumes, 3), tiny_settings, tmp_path / "killed")
+    assert len(pd.read_csv(tmp_path / "killed" / "history.csv")) == 2
+    resumed = train(volumes, tiny_settings, tmp_path / "killed")
+    pd.testing.assert_frame_equal(straight[CURVE], resumed[CURVE], check_exact=True)
+    for a, b in zip(weights_of(tmp_path / "straight"), weights_of(tmp_path / "killed"), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # A finished training is not repeated.
+    written = (tmp_path / "straight" / "straight.keras").stat().st_mtime_ns
+    pd.testing.assert_frame_equal(straight, train(volumes, tiny_settings, tmp_path / "straight"))
+    assert (tmp_path / "straight" / "straight.keras").stat().st_mtime_ns == written
+
+
+def test_a_stop_in_the_middle_of_an_epoch_goes_on_with_the_next_step(tmp_path, volumes, tiny_settings):
+    settings = replace(tiny_settings, train=replace(tiny_settings.train, recipe="paper", epochs=1))
+    straight = train(volumes, settings, tmp_path / "straight")
+    history = train(volumes, settings, tmp_path / "stopped", max_minutes=1e-9)
+    assert len(history) == 0
+    assert (tmp_path / "stopped" / "stopped.keras").exists(), "a network to use, however short the time"
+    # The source has grown in the meantime; the epoch under way keeps its volumes.
+    extra = replace(volumes[0], name="late")
+    resumed = train(ListSource((extra, *volumes)), settings, tmp_path / "stopped")
+    pd.testing.assert_frame_equal(straight[CURVE], resumed[CURVE], check_exact=True)
+
+
+def test_training_learns_bright_spheres(tmp_path, volumes, tiny_settings):
+    settings = replace(
+        tiny_settings,
+        network=replace(tiny_settings.network, width=4),
+        train=replace(tiny_settings.train, patches_per_case=12, epochs=6, learning_rate=0.02, scaling_fraction=0.05),
+    )
+    history = train(volumes, settings, tmp_path / "unet", validation=volumes)
+    assert history["dice"].iloc[-1] > 0.8
+    assert history["validation_dice"].iloc[-1] > 0.8
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    written = pd.read_csv(tmp_path / "unet" / "history.csv")
+    assert list(written) == [*CURVE[:6], "validation_dice", "learning_rate", "seconds", "patches_per_second", "waiting_fraction"]
+    card = load_network(tmp_path / "unet").card
+    assert card["epochs_done"] == 6
+    assert card["cases"] == 3
+
+
+def test_fine_tuning_starts_from_the_given_weights(tmp_path, volumes, tiny_settings):
+    network = tiny_settings.network
+    start = build_unet(network)
+    save_network(start, tmp_path / "first", network=network, spacing_mm=2.0)
+    gentle = replace(tiny_settings, train=replace(tiny_settings.train, recipe="paper", epochs=1, learning_rate=1e-12))
+    train(volumes, gentle, tmp_path / "second", init=tmp_path / "first")
+    tuned = load_network(tmp_path / "second").model
+    for a, b in zip(start.trainable_variables, tuned.trainable_variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path, volumes, tiny_settings):
+    settings = replace(tiny_settings, train=replace(tiny_settings.train, epochs=1))
+    train(volumes, settings, tmp_path / "unet", max_minutes=1e-9)
+    other = replace(settings, train=replace(settings.train, learning_rate=0.5))
+    with pytest.raises(InputError, match=r"learning_rate: 0\.002 then, 0\.5 now"):
+        train(volumes, other, tmp_path / "unet")
+
+
+def test_mixed_precision_trains(tmp_path, volumes, tiny_settings):
+    settings = replace(tiny_settings, train=replace(tiny_settings.train, epochs=1, precision="bfloat16"))
+    assert np.isfinite(train(volumes, settings, tmp_path / "unet")["loss"]).all()
+    assert load_network(tmp_path / "unet").model.dtype_policy.name == "float32"
+
+
+def test_nothing_to_train_on_and_impossible_patches_are_errors(tmp_path, volumes, tiny_settings):
+    with pytest.raises(InputError, match="notebook 02"):
+        train([], tiny_settings, tmp_path)
+    with pytest.raises(SettingsError, match=r"train\.patch"):
+        train(volumes, replace(tiny_settings, train=replace(tiny_settings.train, patch=17)), tmp_path)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flairnb.errors import InputError, MissingDataError
+from flairnb.network import weights
+from flairnb.network.unet import build_unet
+from flairnb.network.weights import default_weights, load_network, save_network
+from flairnb.provenance import read_json, sha256_file, write_json
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(1, 8, 12, 16, 1)).astype("float32")
+
+
+@pytest.fixture
+def saved(tiny, tmp_path):
+    model = build_unet(tiny)
+    path = save_network(model, tmp_path / "unet", network=tiny, spacing_mm=1.5, threshold=0.4, card={"data": "phantom"})
+    return model, path
+
+
+def test_a_network_built_from_code_with_the_files_weights_gives_the_same_output(saved, x):
+    model, path = saved
+    loaded = load_network(path)
+    np.testing.assert_array_equal(loaded.model(x), model(x))
+    assert (loaded.spacing_mm, loaded.threshold, loaded.name, loaded.card) == (1.5, 0.4, "unet", {"data": "phantom"})
+    assert loaded.sha256 == sha256_file(path)
+
+
+def test_the_file_alone_is_a_whole_model(saved, x):
+    import keras
+
+    model, path = saved
+    np.testing.assert_array_equal(keras.saving.load_model(path, safe_mode=True)(x), model(x))
+
+
+def test_literal_layers_survive_saving(tiny, tmp_path, x):
+    network = replace(tiny, dilation="literal")
+    model = build_unet(network)
+    save_network(model, tmp_path, network=network, spacing_mm=1.0)
+    np.testing.assert_array_equal(load_network(tmp_path).model(x), model(x))
+
+
+def test_half_storage_is_smaller_and_close(tmp_path, tiny, x):
+    network = replace(tiny, width=8)
+    model = build_unet(network)
+    whole = save_network(model, tmp_path / "whole", network=network, spacing_mm=1.0)
+    half = save_network(model, tmp_path / "half", network=network, spacing_mm=1.0, half=True)
+    assert half.stat().st_size < 0.75 * whole.stat().st_size
+    loaded = load_network(tmp_path / "half")
+    assert {w.dtype.name for w in loaded.model.get_weights()} == {"float32"}
+    np.testing.assert_allclose(loaded.model(x), model(x), atol=0.02)
+
+
+def test_a_changed_file_is_refused(saved):
+    _, path = saved
+    with path.open("r+b") as stream:
+        stream.seek(200)
+        stream.write(b"x")
+    with pytest.raises(InputError, match="sha256"):
+        load_network(path)
+
+
+def test_weights_that_do_not_fit_their_settings_are_refused(saved):
+    _, path = saved
+    about = read_json(path.parent / "settings.json")
+    about["network"]["width"] = 3
+    write_json(path.parent / "settings.json", about)
+    with pytest.raises(InputError, match="do not fit"):
+        load_network(path)
+
+
+def test_a_file_without_settings_and_an_unknown_name_are_missing_data(saved, tmp_path):
+    _, path = saved
+    (path.parent / "settings.json").unlink()
+    with pytest.raises(MissingDataError, match=r"settings\.json"):
+        load_network(path)
+    with pytest.raises(MissingDataError, match="shipped name"):
+        load_network("no-such-network")
+
+
+def test_shipped_networks_come_first_then_those_of_demo_runs(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path / "shipped")
+    with pytest.raises(MissingDataError, match="flairnb run"):
+        default_weights(tmp_path / "work")
+    model = build_unet(tiny)
+    for number, profile in enumerate(("demo", "smoke")):
+        folder = tmp_path / "work" / profile / "models" / "unet"
+        save_network(model, folder, network=tiny, spacing_mm=2.0)
+        os.utime(folder / "settings.json", (number, number))
+    assert default_weights(tmp_path / "work").parts[-3] == "demo"
+    save_network(model, tmp_path / "shipped" / "any-disease", network=tiny, spacing_mm=1.0, name="any-disease")
+    assert default_weights(tmp_path / "work").name == "any-disease"
+    assert load_network("any-disease").name == "any-disease"
+
+
+def test_the_shipped_networks_load(x):
+    for name in weights.shipped_names():
+        assert load_network(name).model(x[:, :, :, :, :]).shape[-1] == 2
