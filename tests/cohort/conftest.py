@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
-
 import numpy as np
 import pytest
 
@@ -31,6 +28,8 @@ def small_heads(monkeypatch):
 
     def draw_lesions(anatomy, key, rng):
         found = lesions.empty_map(anatomy)
+        if key == "HEALTHY":
+            return found
         i, j, k = (np.arange(n) for n in anatomy.shape)
         i, j, k = i[:, None, None], j[None, :, None], k[None, None, :]
         for centre, radius in (((42, 40, 36), 4.0), ((20, 30, 40), 2.5)):
@@ -39,7 +38,7 @@ def small_heads(monkeypatch):
         return found
 
     monkeypatch.setattr(subject, "draw_anatomy", draw_anatomy)
-    monkeypatch.setitem(sys.modules, "flairnb.cohort.phantom.recipes", types.SimpleNamespace(draw_lesions=draw_lesions))
+    monkeypatch.setattr(subject, "draw_lesions", draw_lesions)
     return subject
 
 

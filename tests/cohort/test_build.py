@@ -14,18 +14,37 @@ from flairnb.settings import load
 
 
 @pytest.fixture
+def real_write():
+    """Return the real writer, for the one test that needs images."""
+    from flairnb.cohort.phantom.subject import write_subject
+
+    return write_subject
+
+
+@pytest.fixture
 def two_rows(monkeypatch, small_heads, phantom_row):
     """Make the roster a patient and a healthy subject; count the subjects that are really made."""
     rows = [phantom_row, {**phantom_row, "participant_id": "sub-ph008", "diagnosis": "HEALTHY", "ti_ms": 2481.0}]
     empty = {"hospital": "home", "scanner": "a", "flair": "", "t1w": "", "reference_mask": "", "second_reader_mask": "", "brain_mask": ""}
     monkeypatch.setattr(build, "draw_roster", lambda settings, seed: pd.DataFrame([{**r, **empty} for r in rows]))
     made = []
-    original = small_heads.write_subject
-    monkeypatch.setattr(small_heads, "write_subject", lambda row, *a: made.append(row["participant_id"]) or original(row, *a))
+
+    def writes_small_files(row, out_dir, seed, settings):
+        name = row["participant_id"]
+        made.append(name)
+        paths = {}
+        for key in ("flair", "t1w", "reference_mask", "second_reader_mask", "brain_mask", "truth"):
+            paths[key] = f"rawdata/{name}/{name}_{key}.nii.gz"
+            (out_dir / paths[key]).parent.mkdir(parents=True, exist_ok=True)
+            (out_dir / paths[key]).write_bytes(f"{name} {key} {seed}".encode() * 100)
+        return {**paths, "lesion_ml": 1.0}
+
+    monkeypatch.setattr(small_heads, "write_subject", writes_small_files)
     return made
 
 
-def test_cohort_is_complete_valid_and_bids_described(two_rows, tmp_path):
+def test_cohort_is_complete_valid_and_bids_described(real_write, two_rows, small_heads, monkeypatch, tmp_path):
+    monkeypatch.setattr(small_heads, "write_subject", real_write)
     manifest = build.build_cohort(load("smoke"), tmp_path, 1)
     table = read_manifest(tmp_path / "manifest.tsv")
     assert list(table["participant_id"]) == ["sub-ph007", "sub-ph008"] == list(manifest["participant_id"])

@@ -187,8 +187,8 @@ def _draw_quality(row: Mapping[str, Any], rng: np.random.Generator, contrast: st
     counts = {"GE": 900.0, "PHILIPS": 500.0, "TOSHIBA": 1500.0}.get(str(row["manufacturer"]).upper().split()[0], 260.0)
     return {
         "snr": float(rng.uniform(30, 55) if high_field else rng.uniform(20, 40)) * (1.2 if contrast == "T1w" else 1.0),
-        "bias": float(rng.uniform(0.08, 0.22) if high_field else rng.uniform(0.04, 0.14)),
-        "centre": float(rng.uniform(0.05, 0.22) if high_field else rng.uniform(0.0, 0.06)),
+        "bias": float(rng.uniform(0.06, 0.16) if high_field else rng.uniform(0.03, 0.1)),
+        "centre": float(rng.uniform(0.04, 0.16) if high_field else rng.uniform(0.0, 0.06)),
         "ghost": float(rng.uniform(0.0, 0.012)),
         "motion": float(rng.choice([0.0, rng.uniform(0.02, 0.10)], p=[0.7, 0.3])),
         "gibbs": float(rng.uniform(0.2, 0.9)),

@@ -7,7 +7,7 @@ runs slice profile, k-space (`kspace.py`) and conversion to integers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -95,6 +95,10 @@ def prescribe(protocol: Protocol, brain: NDArray[np.bool_], affine: ArrayLike, p
     points = _corners(brain, np.asarray(affine, dtype=float))
     along = axes.T @ (pose @ np.vstack([points, np.ones(points.shape[1])]))[:3]
     low, high = along.min(axis=1), along.max(axis=1)
+    # Nobody lets the head wrap: the field of view grows with it (scalp and skull take some 15 to 25 mm a side).
+    room = [22.0 if abs(axis[0]) > 0.7 else 30.0 for axis in _PLANES[protocol.plane].T[:2]]
+    view = tuple(float(max(v, h - w + 2 * r)) for v, h, w, r in zip(protocol.field_of_view_mm, high, low, room, strict=False))
+    protocol = replace(protocol, field_of_view_mm=view)
     pitch = protocol.slice_mm + protocol.gap_mm
     margin = 6.0 if protocol.dimension == "2D" else 14.0
     slices = int(np.ceil((high[2] - low[2] + 2 * margin * rng.uniform(0.6, 1.2)) / pitch))

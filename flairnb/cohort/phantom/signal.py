@@ -95,7 +95,10 @@ RELAXATION: dict[str, tuple[Relaxation, Relaxation]] = {
     "brainstem": (_R(0.72, 700, 92, _BETWEEN), _R(0.72, 870, 81, _BETWEEN)),
     "cerebellum_wm": (_R(0.71, 670, 91, "chosen: as white matter"), _R(0.71, 840, 80, "chosen: as white matter")),
     "cerebellum_gm": (_R(0.82, 930, 98, "chosen: near grey matter"), _R(0.82, 1250, 100, "chosen: near grey matter")),
-    "choroid": (_R(0.85, 1100, 130, "chosen: vascular, watery"), _R(0.85, 1400, 125, "chosen: vascular, watery")),
+    "choroid": (
+        _R(0.84, 1020, 110, "chosen: vascular, a little above grey matter"),
+        _R(0.84, 1350, 108, "chosen: vascular, a little above grey matter"),
+    ),
     "vessel": (_R(0.85, 1441, 290, f"{_STANISZ} (blood)"), _R(0.85, 1932, 275, f"{_STANISZ} (blood)")),
     "skull": (_BONE, _BONE),
     "marrow": (_R(0.50, 288, 165, f"{_GOLD} (marrow fat); PD chosen"), _R(0.50, 365, 133, f"{_GOLD} (marrow fat); PD chosen")),
@@ -150,11 +153,11 @@ def effective_te_ms(te_ms: float, dimension: str) -> float:
 
     3D fast spin echo with variable flip angles stores part of the
     magnetisation along z, so that a nominal TE of 350 to 400 ms gives the
-    contrast of some 120 to 140 ms in 2D (idea: Mugler 2014, J Magn Reson
-    Imaging 39:745; the factor 0.35 is chosen). Scanners that print a
+    contrast of some 140 to 180 ms in 2D (idea: Mugler 2014, J Magn Reson
+    Imaging 39:745; the factor 0.42 is chosen). Scanners that print a
     contrast-equivalent TE already (under 200 ms) are taken at their word.
     """
-    return 0.35 * te_ms if dimension.upper() == "3D" and te_ms > 200 else float(te_ms)
+    return 0.42 * te_ms if dimension.upper() == "3D" and te_ms > 200 else float(te_ms)
 
 
 def flair_signal(pd: ArrayLike, t1_ms: ArrayLike, t2_ms: ArrayLike, te_ms: float, tr_ms: float, ti_ms: float) -> NDArray:

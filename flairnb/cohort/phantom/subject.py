@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from flairnb.cohort.phantom import kspace, protocol, reader, scanner, signal
 from flairnb.cohort.phantom.anatomy import Anatomy, draw_anatomy
-from flairnb.cohort.phantom.lesions import LesionMap, empty_map
+from flairnb.cohort.phantom.lesions import LesionMap
 from flairnb.cohort.phantom.noise import fractal_field
+from flairnb.cohort.phantom.recipes import draw_lesions
 from flairnb.cohort.phantom.tissue import PARENCHYMA, Tissue, is_in
 from flairnb.geometry import Grid
 from flairnb.images import Image, write_image
@@ -82,10 +83,6 @@ def draw_subject(row: Mapping[str, Any], seed: int, settings: CohortSettings) ->
     rngs = streams(str(row["participant_id"]), seed)
     age = float(row["age"]) if row.get("age") is not None and np.isfinite(float(row["age"])) else None
     anatomy = draw_anatomy(rngs["anatomy"], settings.head_spacing_mm, age=age)
-    if str(row["diagnosis"]).upper() == "HEALTHY":
-        return empty_map(anatomy), rngs
-    from flairnb.cohort.phantom.recipes import draw_lesions
-
     return draw_lesions(anatomy, str(row["diagnosis"]), rngs["lesions"]), rngs
 
 
@@ -141,9 +138,9 @@ def _strength(lesions: LesionMap, rng: np.random.Generator) -> tuple[NDArray[np.
     anatomy: Anatomy = lesions.anatomy
     strength = lesions.weight * lesions.signal
     ventricle = anatomy.tissue == Tissue.VENTRICLE
-    rim = ndimage.binary_dilation(ventricle, iterations=max(1, round(1.5 / anatomy.spacing_mm))) & (anatomy.tissue == Tissue.WM)
+    rim = ndimage.binary_dilation(ventricle, iterations=max(1, round(1.0 / anatomy.spacing_mm))) & (anatomy.tissue == Tissue.WM)
     # Everyone has it (loose ependyma, slow fluid): not a lesion.
-    strength[rim] = np.maximum(strength[rim], np.float32(rng.uniform(0.08, 0.25)))
+    strength[rim] = np.maximum(strength[rim], np.float32(rng.uniform(0.05, 0.16)))
     parenchyma = is_in(anatomy.tissue, *PARENCHYMA)
     scales = (14.0 / anatomy.spacing_mm, 4.0 / anatomy.spacing_mm)
     texture = 1 + np.float32(rng.uniform(0.015, 0.03)) * fractal_field(rng, anatomy.shape, scales)
