@@ -77,7 +77,7 @@ def test_tables_scroll_and_logs_are_folded():
     table = shown({"text/html": '<table border="1" class="dataframe"><tr><td>1</td></tr></table>', "text/plain": "1"})
     log = v4.new_output("stream", name="stderr", text="going on from epoch 2")
     text = render_notebook(notebook(table, log), PAGE)
-    assert '<div class="scroll"><table  class="dataframe">' in text
+    assert '<div class="scroll"><table class="dataframe">' in text
     assert "<summary>log</summary>" in text
 
 
