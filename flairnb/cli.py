@@ -37,8 +37,7 @@ def run(
     """Run notebooks and write the report. Example: flairnb run all --profile demo."""
     from flairnb.report.pipeline import run_notebooks
 
-    words = [word for text in set_ or [] for word in text.split()]
-    result = run_notebooks(which or "all", profile, jobs=jobs, from_=from_, sets=words, force=force, say=_progress)
+    result = run_notebooks(which or "all", profile, jobs=jobs, from_=from_, sets=_words(set_), force=force, say=_progress)
     typer.echo(f"Open {result.index} in a browser.")
 
 
@@ -108,6 +107,21 @@ def check(
         raise
     counts = ", ".join(f"{n} {split}" for split, n in table["split"].value_counts().items())
     typer.echo(f"{file.name}: {len(table)} participants ({counts}), no problems.")
+
+
+@app.command()
+def train(
+    cohort: Annotated[Path, typer.Option("--cohort", help="Cohort table, as data_manifest/README.md describes.")],
+    init: Annotated[str | None, typer.Option(help="Weights to start from: a shipped name or a .keras file.")] = None,
+    profile: Annotated[str, typer.Option(help="Where the settings come from.")] = "paper",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.epochs=3; may be repeated.")] = None,
+    out: Annotated[str, typer.Option("--out", help="Work folder; work/train-<table> if left out. The same one resumes.")] = "",
+) -> None:
+    """Train or fine-tune on your own cohort. Example: flairnb train --cohort cohort.tsv --init unet.keras."""
+    from flairnb.report.train import train_on_cohort
+
+    done = train_on_cohort(cohort, init, profile, _words(set_), out, _progress)
+    typer.echo(f"{done['epochs']} epochs on {done['cases']} cases, loss {done['loss']:.3f}; weights: {done['weights']}")
 
 
 @app.command()
@@ -181,6 +195,10 @@ def _refuse(wrong: bool, message: str) -> None:
 
     if wrong:
         raise InputError(message)
+
+
+def _words(texts: list[str] | None) -> list[str]:
+    return [word for text in texts or [] for word in text.split()]
 
 
 def _progress(line: str) -> None:

@@ -120,8 +120,14 @@ def prepared_cases(run: Run, split: str) -> Iterator[tuple[str, PreparedCase, ND
         yield participant, case, reference
 
 
-def train_network(run: Run) -> pd.DataFrame:
+def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
     """Train the network on the prepared training cases, or go on where a run stopped.
+
+    Parameters
+    ----------
+    run : Run
+    init : str or path, optional
+        Name of shipped weights or a ``.keras`` file to start from (fine-tuning).
 
     Returns
     -------
@@ -142,12 +148,12 @@ def train_network(run: Run) -> pd.DataFrame:
     records = training_volumes(run)
     settings = run.settings
     content = [sha256_file(path) for record in records for path in (record.image, record.mask)]
-    key = content_hash(content, settings_hash(settings.network, settings.train), settings.seed)
+    key = content_hash(content, settings_hash(settings.network, settings.train), settings.seed, *([str(init)] if init else []))
     model_dir, known = run.path(f"{MODEL}/history.csv").parent, run.path(f"{MODEL}/inputs.json")
     same = known.is_file() and read_json(known)["Key"] == key
     if not same:
         write_json(known, {"Key": key, "Volumes": [record.name for record in records]})
-    history = train(records, settings, model_dir, resume=same)
+    history = train(records, settings, model_dir, resume=same, init=init)
     history.to_csv(model_dir / "history.csv", index=False)
     return history
 
