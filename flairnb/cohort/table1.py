@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,6 +115,19 @@ PAPER_TABLE1: tuple[Row, ...] = (
 )
 
 
+def model_name(written: str) -> str:
+    """Return Table 1's name of a scanner model however its DICOM header or a table writes it; else the text itself.
+
+    Examples
+    --------
+    >>> model_name("MAGNETOM Aera"), model_name("GENESIS_SIGNA"), model_name("TrioTim"), model_name("Ingenia")
+    ('Aera', 'Genesis Signa', 'Tim Trio', 'Ingenia')
+    """
+    bare = re.sub("[^a-z0-9]|magnetom", "", written.lower())
+    known = {re.sub("[^a-z0-9]", "", m.name.lower()): m.name for m in MODELS} | {"triotim": "Tim Trio", "trio": "Tim Trio"}
+    return known.get(bare, written)
+
+
 def table1(cohort: pd.DataFrame) -> pd.DataFrame:
     """Make Table 1 of a cohort in the article's layout, with the article's values beside it.
 
@@ -138,6 +152,7 @@ def table1(cohort: pd.DataFrame) -> pd.DataFrame:
     >>> rows.loc[2, ["summary", "training", "training_paper"]].tolist()
     ['3T', '1 (100.0%)', '65 (22.0%)']
     """
+    cohort = cohort.assign(model=cohort["model"].map(model_name))
     samples = {s: cohort[cohort["split"] == s] for s in SAMPLES}
     sizes = {s: len(samples[s]) for s in SAMPLES}
     rows = [("Subjects", "n", str(sizes["train"]), str(PAPER_N["train"]), str(sizes["validation"]), str(PAPER_N["validation"]), "")]
@@ -158,7 +173,8 @@ def _our_cell(sample: pd.DataFrame, paper: Row) -> str:
         how = {"Minimum": "min", "Median": "median", "Maximum": "max"}[paper.label]
         return "-" if times.empty else f"{times.agg(how):,.0f}"
     if paper.section == "Field strength":
-        chosen = np.isclose(sample["field_strength_t"].astype(float), float(paper.label.removesuffix("T")))
+        # Headers say 1.494 or 2.894 T where the maker says 1.5 or 3 T.
+        chosen = np.isclose(sample["field_strength_t"].astype(float), float(paper.label.removesuffix("T")), rtol=0, atol=0.2)
     elif paper.section == "Dimension":
         chosen = sample["dimension"] == paper.label
     else:

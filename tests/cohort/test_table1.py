@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from flairnb.cohort.roster import draw_full_roster
-from flairnb.cohort.table1 import MODELS, PAPER_N, PAPER_TABLE1, table1
+from flairnb.cohort.table1 import MODELS, PAPER_N, PAPER_TABLE1, model_name, table1
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,21 @@ def test_another_cohort_is_counted_by_hand():
     tr = table[table["section"] == "TR (ms)"]
     assert tr["training"].tolist() == ["5,000", "8,000", "9,000"]
     assert tr["validation"].tolist() == ["-", "-", "-"]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
+def test_models_are_known_by_their_dicom_and_printed_names(model):
+    for written in (model.name, model.printed, model.name.upper().replace(" ", "_"), f"MAGNETOM {model.name}"):
+        assert model_name(written) == model.name
+
+
+def test_header_spellings_are_counted_as_the_article_counts():
+    cohort = draw_full_roster(seed=1)
+    headers = cohort.assign(
+        model=cohort["model"].str.upper().str.replace("TIM TRIO", "TrioTim"),
+        field_strength_t=cohort["field_strength_t"].map({1.5: 1.494, 3.0: 2.89362}),
+    )
+    pd.testing.assert_frame_equal(table1(headers), table1(cohort))
 
 
 def test_an_empty_sample_is_no_error():
