@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture
-def small_heads(monkeypatch):
+@pytest.fixture(scope="module")
+def small_heads():
     """Replace the head and lesion generators by an ellipsoid head with ball lesions (fast, volumes known)."""
     from flairnb.cohort.phantom import lesions, subject
     from flairnb.cohort.phantom.anatomy import Anatomy
@@ -37,12 +37,13 @@ def small_heads(monkeypatch):
             found.add(np.clip(radius + 0.5 - distance, 0, 1).astype(np.float32), 1.0, f"ball {key}")
         return found
 
-    monkeypatch.setattr(subject, "draw_anatomy", draw_anatomy)
-    monkeypatch.setattr(subject, "draw_lesions", draw_lesions)
-    return subject
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subject, "draw_anatomy", draw_anatomy)
+        patch.setattr(subject, "draw_lesions", draw_lesions)
+        yield subject
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def phantom_row():
     """Return a roster row of a 2D examination."""
     return {

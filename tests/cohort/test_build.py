@@ -14,11 +14,9 @@ from flairnb.settings import load
 
 
 @pytest.fixture
-def real_write():
+def real_write(small_heads):
     """Return the real writer, for the one test that needs images."""
-    from flairnb.cohort.phantom.subject import write_subject
-
-    return write_subject
+    return small_heads.write_subject
 
 
 @pytest.fixture

@@ -286,7 +286,8 @@ def draw_tissue_table(field_strength_t: float, rng: np.random.Generator | None =
         t1_ms *= (1 + spread_fraction * rng.standard_normal()) * (1 + 0.4 * spread_fraction * rng.standard_normal(len(rows)))
         t2_ms *= (1 + spread_fraction * rng.standard_normal()) * (1 + 0.4 * spread_fraction * rng.standard_normal(len(rows)))
         fluid = [TISSUES.index("csf"), TISSUES.index("ventricle")]
-        t1_ms[fluid] = relaxation("csf", field_strength_t).t1_ms * (1 + 0.2 * spread_fraction * rng.standard_normal())
+        # The scanner's inversion time was not made for this patient's CSF: it is dark, seldom black.
+        t1_ms[fluid] = relaxation("csf", field_strength_t).t1_ms * (1 + 1.2 * spread_fraction * rng.standard_normal())
     pd = np.array([r.pd for r in rows], dtype=float)
     return TissueTable(pd, t1_ms, t2_ms, relaxation("lesion", field_strength_t), relaxation("core", field_strength_t))
 
