@@ -216,7 +216,8 @@ def _load(image: nib.spatialimages.SpatialImage, path: Path, what: str) -> NDArr
         data = np.asanyarray(image.dataobj)
     except Exception as error:
         raise InputError(
-            f"{what}: expected {np.prod(image.shape)} voxels, cannot read them from {path.name} ({_first_line(error)}). Copy or export it again."
+            f"{what}: expected {np.prod(image.shape)} voxels, cannot read them from {path.name} ({_first_line(error)}). "
+            "Copy or export it again."
         ) from error
     while data.ndim > 3:
         data = data[..., 0]

@@ -34,8 +34,12 @@ def find_sources(data_dir: str | os.PathLike | None) -> Sources:
         return Sources()
     root = Path(data_dir)
     if not root.is_dir():
-        raise InputError(f"data folder: expected a folder with labelmaps/ and lesionmasks/, found none at {root.name}. Run `flairnb fetch`.")
-    found = [tuple(p for p in sorted((root / f).glob("*.nii.gz")) if p.name not in HELD_OUT) for f in (LABEL_FOLDER, STROKE_FOLDER, MS_FOLDER)]
+        raise InputError(
+            f"data folder: expected a folder with labelmaps/ and lesionmasks/, found none at {root.name}. Run `flairnb fetch`."
+        )
+    found = [
+        tuple(p for p in sorted((root / f).glob("*.nii.gz")) if p.name not in HELD_OUT) for f in (LABEL_FOLDER, STROKE_FOLDER, MS_FOLDER)
+    ]
     return Sources(*found)
 
 
@@ -55,7 +59,7 @@ def make_head(folder: str | os.PathLike, number: int, seed: int, sources: Source
     return write_volume(folder, name, head.image, head.mask, brain=head.image != 0, half=True)
 
 
-def make_heads(
+def make_heads(  # noqa: PLR0913 (the last two have defaults)
     folder: str | os.PathLike, count: int, seed: int, sources: Sources, spacing_mm: float, jobs: int = 2, first: int = 0
 ) -> list[Path]:
     """Draw heads `first` to `first + count - 1` in `jobs` worker processes.

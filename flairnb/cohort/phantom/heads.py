@@ -197,7 +197,7 @@ def _template_brain(gm: NDArray, wm: NDArray, x: NDArray, y: NDArray, z: NDArray
     return tissue
 
 
-def _template_skull_and_scalp(
+def _template_skull_and_scalp(  # noqa: PLR0913 (maps and coordinates of one grid)
     tissue: NDArray[np.uint8], head: NDArray, in_mask: NDArray, x: NDArray, y: NDArray, z: NDArray, spacing: float
 ) -> NDArray[np.uint8]:
     """Wrap the brain: rings of CSF, dura, skull and scalp round the vault, face and neck from the head template.

@@ -2,15 +2,14 @@
 
 Every function returns a soft membership (0 to 1) on the anatomy's grid; the
 reference mask is membership above one half. Shapes are random fields cut at a
-level that gives the wanted volume, ellipsoids with ragged outlines, masses
-that displace the brain, or real lesion masks in MNI space moved into the head.
+level that gives the wanted volume, or ellipsoids with ragged outlines. Masses
+that displace the brain are in `masses`, shapes of public masks in
+`mni_shapes`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,7 @@ from scipy import ndimage
 
 from flairnb.cohort.phantom.anatomy import Anatomy
 from flairnb.cohort.phantom.noise import fractal_field, smooth_field
-from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, Tissue, is_in
-
-# Extent of the brain in MNI152 space, mm: used to move MNI masks into a head by its brain's box.
-MNI_BRAIN_LOW = np.array([-72.0, -107.0, -72.0])
-MNI_BRAIN_HIGH = np.array([72.0, 73.0, 82.0])
+from flairnb.cohort.phantom.tissue import CORTEX, is_in
 
 
 @dataclass
@@ -78,7 +73,7 @@ def soften(mask: NDArray[np.bool_], sigma_vox: float) -> NDArray[np.float32]:
     return ndimage.gaussian_filter(mask.astype(np.float32), sigma_vox)
 
 
-def white_matter_field(
+def white_matter_field(  # noqa: PLR0913 (a lesion pattern's properties, keywords with defaults)
     anatomy: Anatomy,
     rng: np.random.Generator,
     volume_ml: float,
@@ -135,7 +130,7 @@ def periventricular_band(anatomy: Anatomy, rng: np.random.Generator, thickness_m
     return (anatomy.distance_to_ventricle_mm < uneven * ends) & anatomy.white_matter & (z > -22)
 
 
-def foci(
+def foci(  # noqa: PLR0913 (a lesion pattern's properties, keywords with defaults)
     anatomy: Anatomy,
     rng: np.random.Generator,
     where: NDArray[np.bool_],
@@ -177,7 +172,7 @@ def foci(
     for centre in centres:
         radius = float(np.exp(rng.uniform(np.log(radius_mm[0]), np.log(radius_mm[1])))) / anatomy.spacing_mm
         axes = radius * np.exp(rng.uniform(-0.5, 0.5, 3) * np.log(elongated))
-        rotation = _random_rotation(rng)
+        rotation = random_rotation(rng)
         if toward_ventricle:
             axes = radius * np.array([elongated, 0.8, 0.8])
             rotation = _frame_of(_gradient(anatomy.distance_to_ventricle_mm, centre), rng)
@@ -208,7 +203,8 @@ def _frame_of(direction: NDArray, rng: np.random.Generator) -> NDArray[np.float6
     return q
 
 
-def _random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
+def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return a random orthogonal (3, 3) matrix."""
     q, r = np.linalg.qr(rng.standard_normal((3, 3)))
     return q * np.sign(np.diag(r))
 
@@ -230,7 +226,7 @@ def tract_region(
 def territory(anatomy: Anatomy, rng: np.random.Generator, volume_ml: float, side: int | None = None) -> NDArray[np.bool_]:
     """Return a wedge of cortex and the white matter under it, as an infarct takes."""
     cortex = is_in(anatomy.tissue, *CORTEX)
-    x, y, z = anatomy.world
+    x, _, z = anatomy.world
     side = side if side is not None else int(rng.choice((-1, 1)))
     allowed = cortex & (x * side > 8) & (z > -40)
     if not allowed.any():
@@ -247,158 +243,14 @@ def territory(anatomy: Anatomy, rng: np.random.Generator, volume_ml: float, side
     reach = reach + 0.22 * radius * fractal_field(
         rng, anatomy.shape, (14 / anatomy.spacing_mm, 6 / anatomy.spacing_mm, 3 / anatomy.spacing_mm)
     )
-    return _cut_to_volume(reach, tissue_ok, volume_ml, anatomy.spacing_mm)
+    return cut_to_volume(reach, tissue_ok, volume_ml, anatomy.spacing_mm)
 
 
-def _cut_to_volume(reach: NDArray, allowed: NDArray[np.bool_], volume_ml: float, step: float) -> NDArray[np.bool_]:
+def cut_to_volume(reach: NDArray, allowed: NDArray[np.bool_], volume_ml: float, step: float) -> NDArray[np.bool_]:
+    """Return the allowed voxels of lowest `reach` that make up a volume; `step` is the voxel edge in mm."""
     values = reach[allowed]
     if not values.size:
         return np.zeros(reach.shape, dtype=bool)
     count = int(np.clip(volume_ml * 1000 / step**3, 1, values.size - 1))
     cut = np.partition(values, count)[count]
     return allowed & (reach <= cut)
-
-
-def add_mass(
-    lesions: LesionMap,
-    rng: np.random.Generator,
-    core_ml: float,
-    oedema_ml: float,
-    *,
-    effect: float = 0.5,
-    necrosis: float = 0.0,
-    solid_signal: tuple[float, float] = (0.4, 1.1),
-    infiltrates_cortex: float = 0.5,
-    where: NDArray[np.bool_] | None = None,
-) -> LesionMap:
-    """Add a tumour: a core that displaces the brain, with oedema along white matter.
-
-    Parameters
-    ----------
-    lesions : LesionMap
-    core_ml, oedema_ml : float
-        Volumes of the solid part and of the oedema around it.
-    effect : float
-        Share of the core's volume made by pushing the brain aside (midline
-        shift and compressed ventricles), the rest replaces it.
-    necrosis : float
-        Share of the core that is fluid-like.
-    solid_signal : (low, high)
-        FLAIR strength of the solid part relative to a full lesion.
-    infiltrates_cortex : float
-        How easily the oedema's edge enters cortex (0 never, 1 freely).
-    """
-    anatomy = lesions.anatomy
-    step = anatomy.spacing_mm
-    if where is None:
-        x, _, z = anatomy.world
-        where = anatomy.white_matter & (z > -30) & (np.abs(x) > 6)
-    places = np.flatnonzero(where.ravel())
-    if not places.size:
-        return lesions
-    centre = np.array(np.unravel_index(rng.choice(places), anatomy.shape), dtype=float)
-    radius = (core_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3) / step
-    anatomy = _push(anatomy, centre, radius, effect)
-    grids = np.meshgrid(
-        *[np.arange(n, dtype=np.float32) - c for n, c in zip(anatomy.shape, centre, strict=True)], indexing="ij", sparse=True
-    )
-    rotation, stretch = _random_rotation(rng), np.exp(rng.uniform(-0.3, 0.3, 3))
-    turned = [sum(np.float32(rotation[b, a]) * grids[b] for b in range(3)) / np.float32(stretch[a]) for a in range(3)]
-    reach = np.sqrt(sum(t**2 for t in turned))
-    reach = reach + 0.25 * radius * fractal_field(rng, anatomy.shape, (max(2, radius), max(1.5, radius / 2.5), max(1.2, radius / 6)))
-    inside = anatomy.parenchyma | is_in(anatomy.tissue, Tissue.VENTRICLE, Tissue.CSF) & anatomy.brain
-    core = _cut_to_volume(reach, inside, core_ml, step)
-    distance = ndimage.distance_transform_edt(~core, sampling=step).astype(np.float32)
-    ragged = fractal_field(rng, anatomy.shape, (12 / step, 5 / step))
-    cost = distance * np.exp(0.45 * ragged)
-    cost[is_in(anatomy.tissue, *CORTEX)] += (1 - infiltrates_cortex) * 12.0
-    cost[is_in(anatomy.tissue, *NUCLEI)] *= 1.3
-    x, _, _ = anatomy.world
-    other_side = np.sign(x) != np.sign((centre[0] - anatomy.shape[0] / 2) or 1.0)
-    cost = cost + 6.0 * other_side
-    oedema = _cut_to_volume(cost, anatomy.parenchyma & ~core, oedema_ml, step) if oedema_ml > 0.1 else np.zeros_like(core)
-    return _paint_mass(lesions, anatomy, rng, core, oedema, radius, necrosis, solid_signal)
-
-
-def _paint_mass(
-    lesions: LesionMap,
-    anatomy: Anatomy,
-    rng: np.random.Generator,
-    core: NDArray[np.bool_],
-    oedema: NDArray[np.bool_],
-    radius: float,
-    necrosis: float,
-    solid_signal: tuple[float, float],
-) -> LesionMap:
-    step = anatomy.spacing_mm
-    patchy = fractal_field(rng, core.shape, (max(2.0, radius / 1.5), max(1.5, radius / 4), 2.0))
-    solid = np.clip(rng.uniform(*solid_signal) * (1 + rng.uniform(0.1, 0.5) * patchy), -0.2, 2.0)
-    signal = np.where(core, solid, rng.uniform(0.6, 1.2) * (1 + 0.12 * patchy)).astype(np.float32)
-    out = LesionMap(lesions.weight, lesions.signal, lesions.dark, anatomy, lesions.kinds)
-    out.add(soften(core | oedema, rng.uniform(0.4, 1.0) / step), signal, "mass")
-    if necrosis > 0 and core.any():
-        depth = ndimage.distance_transform_edt(core, sampling=step)
-        score = depth / max(depth.max(), 1e-3) + 0.5 * patchy
-        fluid = core & (depth > 2.0) & (score > np.quantile(score[core], 1 - necrosis))
-        out.dark = np.maximum(out.dark, soften(fluid, 0.6 / step))
-    return out
-
-
-def _push(anatomy: Anatomy, centre: NDArray, radius: float, effect: float) -> Anatomy:
-    """Move tissue away from a centre so that a ball of the given radius (voxels) finds room."""
-    if effect <= 0.02:
-        return anatomy
-    grids = np.meshgrid(
-        *[np.arange(n, dtype=np.float32) - np.float32(c) for n, c in zip(anatomy.shape, centre, strict=True)], indexing="ij", sparse=True
-    )
-    reach = np.sqrt(sum(g**2 for g in grids)) + 1e-3
-    span = 3.2 * radius
-    amount = effect * radius * np.exp(-((reach / span) ** 2) * 2.0) * np.minimum(1.0, reach / radius)
-    rigid = ~ndimage.binary_dilation(anatomy.brain, iterations=1)
-    stiff = ndimage.gaussian_filter((~rigid).astype(np.float32), 2.0)
-    scale = amount * stiff / reach
-    index = []
-    for axis, grid in enumerate(grids):
-        at = np.rint(grid - grid * scale + np.float32(centre[axis])).astype(np.int32)
-        index.append(np.clip(at, 0, anatomy.shape[axis] - 1))
-    moved = anatomy.tissue[tuple(index)]
-    tissue = np.where(rigid, anatomy.tissue, moved)
-    return Anatomy(tissue, anatomy.right_side, anatomy.spacing_mm, anatomy.affine)
-
-
-@lru_cache(maxsize=64)
-def _mni_mask(path: Path) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    import nibabel as nib
-
-    image = nib.as_closest_canonical(nib.load(path))
-    return np.asarray(image.dataobj).squeeze() > 0, np.asarray(image.affine, dtype=float)
-
-
-def from_mni_mask(anatomy: Anatomy, rng: np.random.Generator, path: Path, jitter_mm: float = 4.0) -> NDArray[np.bool_]:
-    """Move a lesion mask in MNI space into a head by the box of its brain, with random jitter and mirroring.
-
-    Parameters
-    ----------
-    path : Path
-        Binary mask in MNI152 space, any spacing.
-    jitter_mm : float
-        SD of a smooth random displacement, so that no shape comes twice.
-    """
-    mask, affine = _mni_mask(Path(path))
-    hits = [np.flatnonzero(anatomy.brain.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    low, high = np.array([h[0] for h in hits]), np.array([h[-1] for h in hits])
-    scale = (MNI_BRAIN_HIGH - MNI_BRAIN_LOW) / (high - low)
-    sign = -1.0 if rng.random() < 0.5 else 1.0
-    inverse = np.linalg.inv(affine)
-    coordinates = []
-    for axis in range(3):
-        shape = [1, 1, 1]
-        shape[axis] = anatomy.shape[axis]
-        at = (np.arange(anatomy.shape[axis], dtype=np.float32).reshape(shape) - low[axis]) * scale[axis] + MNI_BRAIN_LOW[axis]
-        at = at * (sign if axis == 0 else 1.0)
-        coordinates.append(at + jitter_mm * smooth_field(rng, anatomy.shape, 20 / anatomy.spacing_mm) + rng.normal(0, 0.5 * jitter_mm))
-    index = []
-    for axis in range(3):
-        at = sum(np.float32(inverse[axis, b]) * coordinates[b] for b in range(3)) + np.float32(inverse[axis, 3])
-        index.append(np.clip(np.rint(at).astype(np.int32), 0, mask.shape[axis] - 1))
-    return mask[tuple(index)]

@@ -10,6 +10,7 @@ Effect of Lesion Volume: small in migraine, MS, NMO and Susac).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from flairnb.cohort.diagnoses import DIAGNOSES, Diagnosis
 from flairnb.cohort.phantom import lesions as shapes
 from flairnb.cohort.phantom.anatomy import Anatomy
 from flairnb.cohort.phantom.lesions import LesionMap
+from flairnb.cohort.phantom.masses import MassPlan, add_mass
 from flairnb.cohort.phantom.noise import fractal_field
 from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, Tissue, is_in
 from flairnb.errors import InputError
@@ -77,7 +79,9 @@ def _not_cortex(anatomy: Anatomy, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return mask & anatomy.parenchyma & ~is_in(anatomy.tissue, *CORTEX)
 
 
-def _plaques(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis, count: int, radius_mm: tuple[float, float], level: float) -> LesionMap:
+def _plaques(
+    lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis, count: int, radius_mm: tuple[float, float], level: float
+) -> LesionMap:
     """Ovoid plaques, shared out between ventricle, callosum, cortex's edge and hindbrain by the likelihoods."""
     anatomy, odds = lesions.anatomy, dx.likelihoods
     near = anatomy.white_matter & (anatomy.distance_to_ventricle_mm < 8)
@@ -86,10 +90,18 @@ def _plaques(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis, count:
     juxta = anatomy.white_matter & (anatomy.distance_to_cortex_mm < 3.5)
     deep = anatomy.white_matter & (anatomy.distance_to_ventricle_mm > 6)
     hind = is_in(anatomy.tissue, Tissue.BRAINSTEM, Tissue.CEREBELLUM_WM)
-    sites = [(near, odds.periventricular, True), (callosum, odds.corpus_callosum * 0.4, True), (juxta, odds.juxtacortical * 0.5, False), (deep, 0.5, False), (hind, 0.15, False)]
+    sites = [
+        (near, odds.periventricular, True),
+        (callosum, odds.corpus_callosum * 0.4, True),
+        (juxta, odds.juxtacortical * 0.5, False),
+        (deep, 0.5, False),
+        (hind, 0.15, False),
+    ]
     total = sum(w for _, w, _ in sites)
     for where, share, pointing in sites:
-        mask, strength = shapes.foci(anatomy, rng, where, rng.binomial(count, share / total), radius_mm, elongated=2.0, toward_ventricle=pointing)
+        mask, strength = shapes.foci(
+            anatomy, rng, where, rng.binomial(count, share / total), radius_mm, elongated=2.0, toward_ventricle=pointing
+        )
         lesions.add(_soft(lesions, rng, _not_cortex(anatomy, mask)), strength * level, "plaques")
     return lesions
 
@@ -112,8 +124,18 @@ def _ms_active(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> L
 
 def _ms_tumefactive(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> LesionMap:
     core = _log_uniform(rng, 3, 30)
-    lesions = shapes.add_mass(lesions, rng, core, core * rng.uniform(0.3, 1.5), effect=0.4 * float(rng.random() < dx.likelihoods.mass_effect),
-                              necrosis=0.2 * float(rng.random() < 0.4), solid_signal=(0.8, 1.2), infiltrates_cortex=0.1)
+    lesions = add_mass(
+        lesions,
+        rng,
+        MassPlan(
+            core,
+            core * rng.uniform(0.3, 1.5),
+            effect=0.4 * float(rng.random() < dx.likelihoods.mass_effect),
+            necrosis=0.2 * float(rng.random() < 0.4),
+            solid_signal=(0.8, 1.2),
+            infiltrates_cortex=0.1,
+        ),
+    )
     return _plaques(lesions, rng, dx, int(rng.integers(2, 16)), (1.5, 5.0), rng.uniform(0.8, 1.1))
 
 
@@ -151,7 +173,14 @@ def _susac(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> Lesio
 def _small_vessel(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> LesionMap:
     anatomy = lesions.anatomy
     volume = _log_uniform(rng, 3, 20) if rng.random() > dx.likelihoods.extensive else _log_uniform(rng, 15, 80)
-    mask = shapes.white_matter_field(anatomy, rng, volume, periventricular=rng.uniform(1.0, 2.5), reach_mm=rng.uniform(5, 12), symmetric=float(rng.random() < dx.likelihoods.symmetric))
+    mask = shapes.white_matter_field(
+        anatomy,
+        rng,
+        volume,
+        periventricular=rng.uniform(1.0, 2.5),
+        reach_mm=rng.uniform(5, 12),
+        symmetric=float(rng.random() < dx.likelihoods.symmetric),
+    )
     lesions.add(_soft(lesions, rng, mask), _patchy(anatomy, rng, rng.uniform(0.7, 1.0)), "small_vessel")
     where = is_in(anatomy.tissue, Tissue.WM, *NUCLEI) & (anatomy.distance_to_ventricle_mm > 4)
     mask, strength = shapes.foci(anatomy, rng, where, int(rng.integers(3, 25)), (1.0, 3.0))
@@ -187,8 +216,16 @@ def _leukodystrophy(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis)
 def _diffuse(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> LesionMap:
     """HIV encephalopathy and toxic leukoencephalopathy: hazy, symmetric, away from the U-fibres."""
     anatomy = lesions.anatomy
-    mask = shapes.white_matter_field(anatomy, rng, _log_uniform(rng, 15, 130), periventricular=rng.uniform(0.3, 1.5), reach_mm=14,
-                                     texture_mm=(20, 9), cortex_margin_mm=rng.uniform(1.5, 3.5), symmetric=1.0)
+    mask = shapes.white_matter_field(
+        anatomy,
+        rng,
+        _log_uniform(rng, 15, 130),
+        periventricular=rng.uniform(0.3, 1.5),
+        reach_mm=14,
+        texture_mm=(20, 9),
+        cortex_margin_mm=rng.uniform(1.5, 3.5),
+        symmetric=1.0,
+    )
     level = rng.uniform(0.5, 0.8) if dx.key == "HIVE" else rng.uniform(0.7, 1.1)
     lesions.add(_soft(lesions, rng, mask, 1.5), _patchy(anatomy, rng, level, 0.1), "diffuse")
     return lesions
@@ -199,7 +236,11 @@ def _adem(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> Lesion
     anatomy = lesions.anatomy
     where = anatomy.white_matter & (anatomy.distance_to_cortex_mm < 15)
     mask, strength = shapes.foci(anatomy, rng, where, int(rng.integers(4, 16)), (3.0, 11.0), ragged=0.35)
-    lesions.add(_soft(lesions, rng, mask & (anatomy.white_matter | (anatomy.distance_to_cortex_mm < 1.6) & anatomy.parenchyma), 1.2), strength, "patches")
+    lesions.add(
+        _soft(lesions, rng, mask & (anatomy.white_matter | (anatomy.distance_to_cortex_mm < 1.6) & anatomy.parenchyma), 1.2),
+        strength,
+        "patches",
+    )
     if rng.random() < 0.5:
         mask, strength = shapes.foci(anatomy, rng, is_in(anatomy.tissue, *NUCLEI, Tissue.BRAINSTEM), int(rng.integers(1, 5)), (2.5, 7.0))
         lesions.add(_soft(lesions, rng, mask & anatomy.parenchyma, 1.0), strength, "nuclei")
@@ -220,10 +261,12 @@ def _pres(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> Lesion
     anatomy = lesions.anatomy
     edge = anatomy.parenchyma & (anatomy.distance_to_cortex_mm < rng.uniform(5, 11))
     x, y, z = anatomy.world
-    places = [(28, -68, 12), (24, -62, 32)] + ([(26, 30, 36)] if rng.random() < 0.45 else []) + ([(25, -60, -42)] if rng.random() < 0.3 else [])
+    places = (
+        [(28, -68, 12), (24, -62, 32)] + ([(26, 30, 36)] if rng.random() < 0.45 else []) + ([(25, -60, -42)] if rng.random() < 0.3 else [])
+    )
     texture = fractal_field(rng, anatomy.shape, (11 / anatomy.spacing_mm, 5 / anatomy.spacing_mm))
     for cx, cy, cz in places:
-        size = rng.uniform(16, 30)
+        size = rng.uniform(10, 19)
         reach = np.sqrt((np.abs(x) - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2) / size
         region = (reach + 0.25 * texture < 1) & edge
         if rng.random() > dx.likelihoods.symmetric:
@@ -242,34 +285,52 @@ def _infarcts(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> Le
     return lesions
 
 
-def _tumour(  # noqa: PLR0913 (a tumour's properties)
-    lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis, core_ml: tuple[float, float], oedema_ratio: tuple[float, float],
-    necrosis: tuple[float, float], solid: tuple[float, float], cortex: float, count: int = 1,
-) -> LesionMap:
+@dataclass(frozen=True)
+class _TumourKind:
+    """Ranges that a tumour of one diagnosis is drawn from (ml, ratios, shares)."""
+
+    core_ml: tuple[float, float]
+    oedema_ratio: tuple[float, float]
+    necrosis: tuple[float, float]
+    solid: tuple[float, float]
+    cortex: float
+
+
+def _tumour(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis, kind: _TumourKind, count: int = 1) -> LesionMap:
     for _ in range(count):
-        core = _log_uniform(rng, *core_ml)
+        core = _log_uniform(rng, *kind.core_ml)
         effect = rng.uniform(0.3, 0.8) if rng.random() < dx.likelihoods.mass_effect else rng.uniform(0, 0.2)
-        lesions = shapes.add_mass(lesions, rng, core, core * rng.uniform(*oedema_ratio), effect=effect, necrosis=rng.uniform(*necrosis),
-                                  solid_signal=solid, infiltrates_cortex=cortex)
+        lesions = add_mass(
+            lesions,
+            rng,
+            MassPlan(
+                core,
+                core * rng.uniform(*kind.oedema_ratio),
+                effect=effect,
+                necrosis=rng.uniform(*kind.necrosis),
+                solid_signal=kind.solid,
+                infiltrates_cortex=kind.cortex,
+            ),
+        )
     return lesions
 
 
 def _high_grade(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> LesionMap:
-    return _tumour(lesions, rng, dx, (10, 60), (0.6, 2.5), (0.1, 0.5), (0.35, 0.9), 0.6)
+    return _tumour(lesions, rng, dx, _TumourKind((10, 60), (0.6, 2.5), (0.1, 0.5), (0.35, 0.9), 0.6))
 
 
 def _low_grade(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> LesionMap:
-    return _tumour(lesions, rng, dx, (8, 70), (0.05, 0.4), (0.0, 0.08), (0.8, 1.2), 0.9)
+    return _tumour(lesions, rng, dx, _TumourKind((8, 70), (0.05, 0.4), (0.0, 0.08), (0.8, 1.2), 0.9))
 
 
 def _metastases(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> LesionMap:
     count = int(rng.integers(2, 7)) if rng.random() < dx.likelihoods.multiple else 1
-    return _tumour(lesions, rng, dx, (0.4, 10), (1.0, 5.0), (0.0, 0.4), (0.3, 0.9), 0.2, count)
+    return _tumour(lesions, rng, dx, _TumourKind((0.4, 10), (1.0, 5.0), (0.0, 0.4), (0.3, 0.9), 0.2), count)
 
 
 def _lymphoma(lesions: LesionMap, rng: np.random.Generator, dx: Diagnosis) -> LesionMap:
     count = int(rng.integers(1, 4)) if rng.random() < dx.likelihoods.multiple else 1
-    return _tumour(lesions, rng, dx, (3, 25), (1.0, 3.0), (0.0, 0.05), (0.4, 0.8), 0.3, count)
+    return _tumour(lesions, rng, dx, _TumourKind((3, 25), (1.0, 3.0), (0.0, 0.05), (0.4, 0.8), 0.3), count)
 
 
 RECIPES: dict[str, Recipe] = {

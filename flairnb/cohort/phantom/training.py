@@ -20,6 +20,8 @@ from flairnb.cohort.phantom.anatomy import Anatomy, draw_anatomy
 from flairnb.cohort.phantom.contrast import Contrast, draw_contrast
 from flairnb.cohort.phantom.degrade import acquire_isotropic
 from flairnb.cohort.phantom.lesions import LesionMap
+from flairnb.cohort.phantom.masses import MassPlan, add_mass
+from flairnb.cohort.phantom.mni_shapes import from_mni_mask
 from flairnb.cohort.phantom.noise import fractal_field, smooth_field
 from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, Tissue, is_in
 
@@ -150,7 +152,7 @@ def _multiple_sclerosis(lesions: LesionMap, rng: np.random.Generator, sources: S
     """Ovoid plaques at the ventricles, under the cortex, in the hindbrain; real MS shapes where given."""
     anatomy = lesions.anatomy
     if sources.ms_masks and rng.random() < 0.5:
-        mask = shapes.from_mni_mask(anatomy, rng, sources.ms_masks[int(rng.integers(len(sources.ms_masks)))], rng.uniform(1.5, 5.0))
+        mask = from_mni_mask(anatomy, rng, sources.ms_masks[int(rng.integers(len(sources.ms_masks)))], rng.uniform(1.5, 5.0))
         mask &= anatomy.parenchyma & ~is_in(anatomy.tissue, *CORTEX)
         lesions.add(_edge(lesions, rng, mask), _patchy(rng, anatomy, 0.2), "ms_shape")
     load = _log_uniform(rng, 2, 45)
@@ -183,15 +185,17 @@ def _tumour(lesions: LesionMap, rng: np.random.Generator, sources: Sources) -> L
     for _ in range(1 if rng.random() < 0.75 else int(rng.integers(2, 5))):
         whole = _log_uniform(rng, 3.0, 260.0) * (1.0 if not lesions.kinds else 0.3)
         core_share = rng.uniform(0.15, 1.0)
-        lesions = shapes.add_mass(
+        lesions = add_mass(
             lesions,
             rng,
-            whole * core_share,
-            whole * (1 - core_share),
-            effect=rng.uniform(0, 0.9),
-            necrosis=rng.choice((0.0, rng.uniform(0.1, 0.7)), p=(0.45, 0.55)),
-            solid_signal=(0.05, 1.2),
-            infiltrates_cortex=rng.uniform(0, 1),
+            MassPlan(
+                whole * core_share,
+                whole * (1 - core_share),
+                effect=rng.uniform(0, 0.9),
+                necrosis=rng.choice((0.0, rng.uniform(0.1, 0.7)), p=(0.45, 0.55)),
+                solid_signal=(0.05, 1.2),
+                infiltrates_cortex=rng.uniform(0, 1),
+            ),
             where=_tumour_places(lesions.anatomy, rng),
         )
     return lesions
@@ -208,7 +212,7 @@ def _infarct(lesions: LesionMap, rng: np.random.Generator, sources: Sources) -> 
     """Territorial infarcts: real stroke shapes where given, or a wedge of cortex and white matter."""
     anatomy = lesions.anatomy
     if sources.stroke_masks and rng.random() < 0.6:
-        mask = shapes.from_mni_mask(anatomy, rng, sources.stroke_masks[int(rng.integers(len(sources.stroke_masks)))])
+        mask = from_mni_mask(anatomy, rng, sources.stroke_masks[int(rng.integers(len(sources.stroke_masks)))])
         mask &= anatomy.parenchyma
     else:
         mask = shapes.territory(anatomy, rng, _log_uniform(rng, 1.0, 120.0))

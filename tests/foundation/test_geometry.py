@@ -1,0 +1,138 @@
+"""Grids and resampling against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flairnb.errors import GeometryError
+from flairnb.geometry import (
+    Grid,
+    canonical_axes,
+    check_same_grid,
+    is_same_grid,
+    isotropic_grid,
+    mask_box,
+    resample,
+    spacing_mm,
+    voxel_volume_mm3,
+)
+
+SHAPE = (17, 13, 9)
+
+
+def test_spacing_and_volume_of_an_oblique_affine(oblique_affine):
+    np.testing.assert_allclose(spacing_mm(oblique_affine), (0.9, 1.1, 5.0))
+    assert voxel_volume_mm3(oblique_affine) == pytest.approx(0.9 * 1.1 * 5.0)
+
+
+def test_volume_counts_shear():
+    affine = np.diag([2.0, 3.0, 4.0, 1.0])
+    affine[0, 1] = 5.0
+    assert voxel_volume_mm3(affine) == pytest.approx(24.0)
+
+
+def test_same_grid_sees_a_shift_of_a_tenth_of_a_millimetre(oblique_affine):
+    moved = oblique_affine.copy()
+    moved[2, 3] += 0.1
+    assert is_same_grid(SHAPE, oblique_affine, SHAPE, oblique_affine)
+    assert not is_same_grid(SHAPE, oblique_affine, SHAPE, moved)
+    assert not is_same_grid(SHAPE, oblique_affine, (17, 13, 8), oblique_affine)
+
+
+def test_different_grids_are_named_in_the_error(oblique_affine):
+    with pytest.raises(GeometryError, match=r"T1w mask: .*\(17, 13, 9\).*\(17, 13, 8\)"):
+        check_same_grid(Grid(SHAPE, oblique_affine), Grid((17, 13, 8), oblique_affine), "T1w mask")
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
+def test_canonical_axes_undo_any_storage_order(order, signs):
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1
+    for world, (voxel, sign) in enumerate(zip(order, signs, strict=True)):
+        affine[world, voxel] = sign * (1.0 + world)
+    axes, found = canonical_axes(affine)
+    assert tuple(axes) == order
+    assert tuple(found) == signs
+
+
+def test_isotropic_grid_covers_the_same_field_of_view(oblique_affine):
+    grid = isotropic_grid(SHAPE, oblique_affine, 1.0)
+    np.testing.assert_allclose(grid.spacing_mm, 1.0)
+    # extents along x, y, z: the i axis runs right to left
+    assert grid.shape == (int(np.ceil(17 * 0.9)), int(np.ceil(13 * 1.1)), 45)
+    centre_old = oblique_affine @ np.array([*(np.array(SHAPE) - 1) / 2, 1])
+    centre_new = grid.affine @ np.array([*(np.array(grid.shape) - 1) / 2, 1])
+    np.testing.assert_allclose(centre_new, centre_old, atol=1e-9)
+    axes, signs = canonical_axes(grid.affine)
+    assert tuple(axes) == (0, 1, 2) and tuple(signs) == (1, 1, 1)
+
+
+def test_isotropic_grid_keeps_an_isotropic_canonical_image_as_it_is():
+    affine = np.diag([1.5, 1.5, 1.5, 1.0])
+    affine[:3, 3] = (-4, 5, 6)
+    grid = isotropic_grid((7, 8, 9), affine, 1.5)
+    assert grid.shape == (7, 8, 9)
+    np.testing.assert_allclose(grid.affine, affine)
+
+
+def test_linear_resampling_reproduces_a_linear_ramp(oblique_affine):
+    ijk = np.indices(SHAPE).reshape(3, -1)
+    world = oblique_affine[:3, :3] @ ijk + oblique_affine[:3, 3:]
+    ramp = (0.3 * world[0] - 0.7 * world[1] + 0.2 * world[2] + 5).reshape(SHAPE)
+    grid = isotropic_grid(SHAPE, oblique_affine, 1.3)
+    out = resample(ramp.astype(np.float32), oblique_affine, grid, fill=np.nan)
+    at = np.indices(grid.shape).reshape(3, -1)
+    where = grid.affine[:3, :3] @ at + grid.affine[:3, 3:]
+    expected = (0.3 * where[0] - 0.7 * where[1] + 0.2 * where[2] + 5).reshape(grid.shape)
+    back = np.linalg.inv(oblique_affine) @ np.vstack([where, np.ones(where.shape[1])])
+    inner = np.all([(back[a] >= 0) & (back[a] <= SHAPE[a] - 1) for a in range(3)], axis=0).reshape(grid.shape)
+    assert inner.mean() > 0.5
+    np.testing.assert_allclose(out[inner], expected[inner], atol=2e-3)
+
+
+def test_resampling_onto_the_own_grid_changes_nothing(rng, oblique_affine):
+    data = rng.normal(size=SHAPE).astype(np.float32)
+    for order in (0, 1):
+        np.testing.assert_allclose(resample(data, oblique_affine, Grid(SHAPE, oblique_affine), order=order), data, atol=1e-5)
+
+
+def test_outside_gets_the_fill_value_and_the_outer_half_voxel_does_not():
+    data = np.full((5, 6, 7), 3.0, dtype=np.float32)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    finer = affine.copy()
+    finer[:3, :3] = np.eye(3)
+    finer[:3, 3] = -2.5
+    out = resample(data, affine, Grid((14, 16, 18), finer), fill=-9)
+    assert set(np.unique(out)) == {-9.0, 3.0}
+    # the field of view is 10 x 12 x 14 mm, sampled every mm
+    assert (out == 3.0).sum() == 10 * 12 * 14
+
+
+def test_world_matrix_moves_the_source():
+    data = np.zeros((9, 9, 9), dtype=np.float32)
+    data[4, 4, 4] = 1
+    affine = np.eye(4)
+    link = np.eye(4)
+    link[:3, 3] = (1, -2, 0)
+    out = resample(data, affine, Grid((9, 9, 9), affine), order=0, world=link)
+    assert tuple(np.argwhere(out > 0)[0]) == (3, 6, 4)
+
+
+@given(st.tuples(*[st.integers(0, 5)] * 3), st.integers(0, 3))
+def test_mask_box_holds_every_voxel_and_no_more(corner, margin):
+    mask = np.zeros((9, 10, 11), dtype=bool)
+    mask[corner] = True
+    mask[tuple(c + 2 for c in corner)] = True
+    box = mask_box(mask, margin)
+    assert mask[box].sum() == 2
+    for axis, s in enumerate(box):
+        assert s.start == max(0, corner[axis] - margin)
+        assert s.stop == min(mask.shape[axis], corner[axis] + 3 + margin)
+
+
+def test_mask_box_of_nothing_is_everything():
+    assert np.zeros((3, 4, 5))[mask_box(np.zeros((3, 4, 5), dtype=bool))].shape == (3, 4, 5)

@@ -1,0 +1,148 @@
+"""Reading and writing: every promise of the docstrings."""
+
+from __future__ import annotations
+
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from flairnb.errors import GeometryError, InputError, MissingDataError
+from flairnb.images import read_image, read_mask, write_image
+
+SHAPE = (7, 8, 9)
+
+
+def save(path, data, affine, **codes):
+    image = nib.Nifti1Image(data, affine)
+    for name, code in codes.items():
+        getattr(image, f"set_{name}")(affine, code)
+    nib.save(image, path)
+    return path
+
+
+@pytest.fixture
+def flair(tmp_path, rng, oblique_affine):
+    return save(tmp_path / "sub-1_FLAIR.nii.gz", rng.normal(100, 20, SHAPE).astype(np.float32), oblique_affine, sform=1, qform=1)
+
+
+def test_a_written_mask_lies_on_exactly_the_grid_of_its_image(flair, tmp_path, rng):
+    image = read_image(flair)
+    mask = rng.random(SHAPE) > 0.5
+    out = nib.load(write_image(tmp_path / "mask.nii.gz", mask, image, np.uint8))
+    source = nib.load(flair)
+    np.testing.assert_array_equal(np.asarray(out.dataobj) > 0, mask)
+    np.testing.assert_array_equal(out.affine, source.affine)
+    for form in ("get_sform", "get_qform"):
+        (a, ca), (b, cb) = (getattr(i, form)(coded=True) for i in (out, source))
+        np.testing.assert_allclose(a, b)
+        assert ca == cb
+    assert out.get_data_dtype() == np.uint8
+    assert out.header.get_xyzt_units() == source.header.get_xyzt_units()
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_scaled_integers_are_read_as_real_values(tmp_path, oblique_affine):
+    stored = np.arange(504, dtype=np.int16).reshape(SHAPE)
+    image = nib.Nifti1Image(stored, oblique_affine)
+    image.header.set_slope_inter(0.5, -3)
+    nib.save(image, tmp_path / "scaled.nii")
+    np.testing.assert_allclose(read_image(tmp_path / "scaled.nii").data, stored * 0.5 - 3)
+
+
+def test_one_volume_in_four_dimensions_is_taken_as_three(tmp_path, oblique_affine, rng):
+    data = rng.normal(size=(*SHAPE, 1)).astype(np.float32)
+    assert read_image(save(tmp_path / "one.nii.gz", data, oblique_affine)).shape == SHAPE
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("four.nii.gz", np.random.default_rng(0).normal(size=(*SHAPE, 3)), "expected a 3D image, found 4D"),
+        ("flat.nii.gz", np.random.default_rng(0).normal(size=(7, 8)), "expected a 3D image, found 2D"),
+        ("slice.nii.gz", np.random.default_rng(0).normal(size=(7, 8, 1)), "at least 4 voxels"),
+        ("constant.nii.gz", np.full(SHAPE, 7.0), "one value"),
+        ("zero.nii.gz", np.zeros(SHAPE), "one value"),
+        ("nan.nii.gz", np.where(np.arange(504).reshape(SHAPE) == 5, np.nan, 1.0), "1 NaN"),
+        ("complex.nii.gz", np.ones(SHAPE, dtype=np.complex64), "one real number"),
+    ],
+)
+def test_unusable_images_are_refused_in_one_line(tmp_path, oblique_affine, name, data, words):
+    path = save(tmp_path / name, data if np.iscomplexobj(data) else data.astype(np.float32), oblique_affine)
+    with pytest.raises(InputError) as caught:
+        read_image(path)
+    assert words in str(caught.value)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_missing_file_is_a_missing_data_error(tmp_path):
+    with pytest.raises(MissingDataError, match="nothing at"):
+        read_image(tmp_path / "absent.nii.gz")
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="found the folder"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, this is no image", gzip.compress(b"nor is this")])
+def test_files_that_are_no_nifti_are_refused(tmp_path, content):
+    path = tmp_path / "wrong.nii.gz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"wrong\.nii\.gz"):
+        read_image(path)
+
+
+def test_a_truncated_gzip_is_refused(flair):
+    whole = flair.read_bytes()
+    flair.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot read"):
+        read_image(flair)
+
+
+def test_a_singular_affine_is_refused(tmp_path, rng):
+    affine = np.diag([1.0, 1.0, 0.0, 1.0])
+    image = nib.Nifti1Image(rng.normal(size=SHAPE).astype(np.float32), np.eye(4))
+    image.header["sform_code"] = 1
+    for row, name in enumerate(("srow_x", "srow_y", "srow_z")):
+        image.header[name] = affine[row]
+    image.header["qform_code"] = 0
+    raw = image.to_bytes()
+    path = tmp_path / "singular.nii"
+    path.write_bytes(raw)
+    loaded = nib.load(path)
+    if np.linalg.det(loaded.affine[:3, :3]) == 0:
+        with pytest.raises(InputError, match="singular"):
+            read_image(path)
+    else:
+        header = image.header.copy()
+        header.set_sform(affine, 1)
+        path.write_bytes(header.binaryblock + raw[348:])
+        with pytest.raises(InputError, match="singular|voxel edges"):
+            read_image(path)
+
+
+def test_voxels_no_head_has_are_refused(tmp_path, rng):
+    path = save(tmp_path / "metres.nii.gz", rng.normal(size=SHAPE).astype(np.float32), np.diag([0.001, 0.001, 0.005, 1]))
+    with pytest.raises(InputError, match="voxel edges"):
+        read_image(path)
+
+
+def test_a_mask_on_another_grid_is_a_geometry_error(flair, tmp_path, oblique_affine):
+    image = read_image(flair)
+    moved = oblique_affine.copy()
+    moved[0, 3] += 3
+    other = save(tmp_path / "mask.nii.gz", np.ones(SHAPE, dtype=np.uint8), moved)
+    with pytest.raises(GeometryError, match=r"mask mask\.nii\.gz"):
+        read_mask(other, like=image)
+    right = save(tmp_path / "right.nii.gz", np.eye(8, 9, dtype=np.uint8)[None].repeat(7, 0), oblique_affine)
+    assert read_mask(right, like=image).sum() == 7 * 8
+
+
+def test_an_array_of_another_shape_is_never_written(flair, tmp_path):
+    with pytest.raises(GeometryError):
+        write_image(tmp_path / "x.nii.gz", np.zeros((3, 3, 3)), read_image(flair))
+    assert not (tmp_path / "x.nii.gz").exists()
