@@ -94,7 +94,7 @@ def prepare_images(run: Run) -> pd.DataFrame:
     """
     from flairnb.prepare.cohort import prepare_cohort
 
-    table = prepare_cohort(read_cohort(run), run.settings.prepare, run.work_dir, run.jobs)
+    table = prepare_cohort(read_cohort(run), run.settings.prepare, run.work_dir, run.jobs, data_root(run))
     run.save(table, "tables/preparation.tsv")
     if not (table["status"] == "ok").any():
         raise WorkFailed(f"preparation: expected prepared cases, found none of {len(table)}. First reason: {table['reason'].iloc[0]}")
