@@ -61,7 +61,7 @@ class PreparedCase:
     notes: tuple[str, ...] = ()
 
 
-def prepare_case(
+def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
     flair: Image,
     t1w: Image | None = None,
     brain_mask: NDArray[np.bool_] | None = None,

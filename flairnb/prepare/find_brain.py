@@ -109,7 +109,7 @@ def _from_t1w(t1w: Image, flair_work: NDArray, grid: Grid, settings: PrepareSett
     if not is_plausible(found):
         note = f"brain extraction from T1w gave {found.volume_ml:.0f} ml; the FLAIR alone was used"
         return FoundBrain(flair_work, grid, None, "failed", None, (*pair.notes, note))
-    return FoundBrain(found.probability, grid, None, "t1w", pair.xfm, (*pair.notes, *found.notes))
+    return FoundBrain(found.probability, grid, None, "t1w", pair.xfm, pair.notes)
 
 
 def _from_flair(flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer, notes: tuple[str, ...]) -> FoundBrain:
@@ -120,7 +120,7 @@ def _from_flair(flair_work: NDArray, grid: Grid, settings: PrepareSettings, time
     if not is_plausible(found):
         source = "guess"
         notes += (f"brain extraction gave {found.volume_ml:.0f} ml, which no brain has: look at the brain mask before anything else",)
-    return FoundBrain(found.probability, grid, None, source, None, (*notes, *found.notes))
+    return FoundBrain(found.probability, grid, None, source, None, notes)
 
 
 def _extract(channels: list[NDArray], grid: Grid, settings: PrepareSettings) -> BrainExtraction:
@@ -130,5 +130,3 @@ def _extract(channels: list[NDArray], grid: Grid, settings: PrepareSettings) -> 
 def is_plausible(found: BrainExtraction) -> bool:
     """Tell whether a brain has a brain's volume."""
     return BRAIN_LIMITS_ML[0] <= found.volume_ml <= BRAIN_LIMITS_ML[1]
-
-
