@@ -35,6 +35,13 @@ def test_diluted_small_lesion_is_outlined_at_half_its_peak_and_an_invisible_one_
     assert np.array_equal(reference_mask(fraction), expected)
 
 
+def test_patient_whose_lesions_are_all_faint_still_gets_the_strongest_outlined():
+    fraction = np.zeros((9, 8, 7), dtype=np.float32)
+    fraction[3, 4, 2:4] = (0.15, 0.06)
+    assert np.argwhere(reference_mask(fraction)).tolist() == [[3, 4, 2]]
+    assert np.argwhere(reference_mask(fraction / 2)).tolist() == [[3, 4, 2]]
+
+
 def test_empty_fraction_gives_an_empty_reference():
     assert not reference_mask(np.zeros((7, 8, 9), dtype=np.float32)).any()
 
@@ -75,13 +82,16 @@ def test_only_small_lesions_are_missed_and_never_all():
     assert 1 <= seen_small < 30
 
 
-def test_false_lesions_are_small_and_inside_the_candidates(rng):
+def test_false_lesions_are_small_inside_the_brain_and_centred_on_bright_voxels(rng):
     habits = ReaderHabits(border_mm=0, habit_mm=0, miss_fraction=0, false_lesions=4.0)
     reference = _ball(6.0)
     candidates = _ball(28.0)
     drawn = second_reader(reference, SPACING, candidates, rng, habits)
     added = drawn & ~reference
     assert added.any() and not (added & ~candidates).any()
+    bright = _ball(5.0, centre=(35, 30, 12))
+    lit = second_reader(reference, SPACING, candidates, rng, habits, bright) & ~reference
+    assert np.abs(np.argwhere(lit).mean(axis=0) - (35, 30, 12)).max() < 3
     labels, n = ndimage.label(added, structure=np.ones((3, 3, 3)))
     assert (np.bincount(labels.ravel())[1:] * np.prod(SPACING) / 1000 < 0.6).all() and n >= 1
 

@@ -52,6 +52,8 @@ def reference_mask(fraction: NDArray[np.float32], threshold: float = 0.5, visibl
     A voxel belongs to the lesion when more than `threshold` of it does. A small
     lesion that thick slices dilute below that everywhere is outlined at half of
     its own peak, if its peak reaches `visible`; fainter ones no reader sees.
+    Where all are fainter, the strongest is outlined: the reader knows that the
+    patient is ill and searches.
 
     Parameters
     ----------
@@ -67,21 +69,22 @@ def reference_mask(fraction: NDArray[np.float32], threshold: float = 0.5, visibl
     mask = fraction > threshold
     faint = fraction > visible / 2
     if not faint.any():
-        return mask
+        return fraction > max(float(fraction.max()) / 2, 0.01)
     box = mask_box(faint)
     labels, n = ndimage.label(faint[box], structure=np.ones((3, 3, 3)))
     peak = ndimage.maximum(fraction[box], labels, np.arange(1, n + 1))
     diluted = np.concatenate([[np.inf], np.where((peak <= threshold) & (peak >= visible), peak / 2, np.inf)])
     mask[box] |= fraction[box] > diluted[labels]
-    return mask
+    return mask if mask.any() else fraction > fraction.max() / 2
 
 
 def second_reader(
     reference: NDArray[np.bool_],
     spacing_mm: ArrayLike,
-    candidates: NDArray[np.bool_],
+    brain: NDArray[np.bool_],
     rng: np.random.Generator,
     habits: ReaderHabits | None = None,
+    bright: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Return a simulated second reader's mask.
 
@@ -91,10 +94,12 @@ def second_reader(
         First reader, in the FLAIR's grid.
     spacing_mm : (3,) array_like
         Voxel edges.
-    candidates : (I, J, K) bool array
-        Where a reader might believe in a lesion (brain parenchyma).
+    brain : (I, J, K) bool array
+        Borders stay inside it.
     rng : Generator
     habits : ReaderHabits, optional
+    bright : (I, J, K) bool array, optional
+        Where a reader might believe in a lesion that is none; `brain` if absent.
 
     Returns
     -------
@@ -103,9 +108,9 @@ def second_reader(
     habits = habits or ReaderHabits()
     spacing = np.asarray(spacing_mm, dtype=float)
     seen = _forget_small(reference, float(spacing.prod()) / 1000.0, rng, habits)
-    drawn = _redraw_borders(seen, spacing, rng, habits) & (candidates | reference)
+    drawn = _redraw_borders(seen, spacing, rng, habits) & (brain | reference)
     for _ in range(int(rng.poisson(habits.false_lesions))):
-        drawn |= _false_lesion(candidates & ~reference, spacing, rng)
+        drawn |= _false_lesion(brain & ~reference, spacing, rng, bright)
     return drawn
 
 
@@ -154,10 +159,12 @@ def _redraw_borders(mask: NDArray[np.bool_], spacing: NDArray, rng: np.random.Ge
     return whole[tuple(slice(r, r + n) for r, n in zip(reach, mask.shape, strict=True))]
 
 
-def _false_lesion(candidates: NDArray[np.bool_], spacing: NDArray, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """A small ellipsoid somewhere in the candidates, one or two slices high."""
+def _false_lesion(
+    candidates: NDArray[np.bool_], spacing: NDArray, rng: np.random.Generator, bright: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    """A small ellipsoid around a candidate (a bright one), one or two slices high."""
     out = np.zeros_like(candidates)
-    at = np.flatnonzero(candidates.ravel())
+    at = np.flatnonzero((candidates if bright is None else candidates & bright).ravel())
     if not len(at):
         return out
     centre = np.array(np.unravel_index(int(rng.choice(at)), candidates.shape))

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from flairnb.cohort.phantom.kspace import receive_field, through_k_space
 from flairnb.cohort.phantom.protocol import Protocol
 from flairnb.errors import InputError
-from flairnb.geometry import Grid, mask_box
+from flairnb.geometry import Grid, mask_box, spacing_mm
 
 #: Direction of row, column and slice of an acquisition in RAS+ world.
 _PLANES = {
@@ -176,7 +176,7 @@ def _sample_acquired(acquisition: Acquisition, data: NDArray, affine: NDArray) -
 
     protocol = acquisition.protocol
     pitch = protocol.slice_mm + protocol.gap_mm
-    subslices = 1 if protocol.profile == "none" else max(2, round(pitch / _SUBSLICE_MM))
+    subslices = 1 if protocol.profile == "none" else max(2, round(pitch / max(_SUBSLICE_MM, 0.9 * float(spacing_mm(affine).min()))))
     weight = slice_profile(protocol, subslices)
     reach = len(weight) // 2
     out = np.zeros((*protocol.matrix, acquisition.slices), dtype=np.float32)

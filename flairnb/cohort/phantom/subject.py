@@ -127,7 +127,8 @@ def scan_subject(lesions: LesionMap, row: Mapping[str, Any], rngs: Mapping[str, 
     manual = reader.reference_mask(fraction)
     manual2 = manual.copy()
     if manual.any():
-        manual2 = reader.second_reader(manual, flair.grid.spacing_mm, brain, rngs["reader"])
+        bright = images["FLAIR"] > np.percentile(images["FLAIR"][brain], 85)
+        manual2 = reader.second_reader(manual, flair.grid.spacing_mm, brain, rngs["reader"], bright=bright)
     return Scans(images["FLAIR"], images["T1w"], flair, placed["T1w"], fraction, brain, manual, manual2, movement, lesions)
 
 
