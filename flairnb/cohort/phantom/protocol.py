@@ -186,7 +186,7 @@ def _draw_quality(row: Mapping[str, Any], rng: np.random.Generator, contrast: st
     high_field = float(row["field_strength_t"]) >= 2.25
     counts = {"GE": 900.0, "PHILIPS": 500.0, "TOSHIBA": 1500.0}.get(str(row["manufacturer"]).upper().split()[0], 260.0)
     return {
-        "snr": float(rng.uniform(30, 55) if high_field else rng.uniform(20, 40)) * (1.2 if contrast == "T1w" else 1.0),
+        "snr": float(rng.uniform(24, 44) if high_field else rng.uniform(16, 32)) * (1.2 if contrast == "T1w" else 1.0),
         "bias": float(rng.uniform(0.06, 0.16) if high_field else rng.uniform(0.03, 0.1)),
         "centre": float(rng.uniform(0.04, 0.16) if high_field else rng.uniform(0.0, 0.06)),
         "ghost": float(rng.uniform(0.0, 0.012)),

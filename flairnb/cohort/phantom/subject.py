@@ -143,8 +143,8 @@ def _strength(lesions: LesionMap, rng: np.random.Generator) -> tuple[NDArray[np.
     # Everyone has it (loose ependyma, slow fluid): not a lesion.
     strength[rim] = np.maximum(strength[rim], np.float32(rng.uniform(0.05, 0.16)))
     parenchyma = is_in(anatomy.tissue, *PARENCHYMA)
-    scales = (14.0 / anatomy.spacing_mm, 4.0 / anatomy.spacing_mm)
-    texture = 1 + np.float32(rng.uniform(0.015, 0.03)) * fractal_field(rng, anatomy.shape, scales)
+    scales = (12.0 / anatomy.spacing_mm, 3.2 / anatomy.spacing_mm)
+    texture = 1 + np.float32(rng.uniform(0.02, 0.04)) * fractal_field(rng, anatomy.shape, scales)
     texture[~parenchyma] = 1 + 4 * (texture[~parenchyma] - 1)
     return strength, np.clip(texture, 0.5, 1.5).astype(np.float32)
 
