@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 HALO_VOX = 32
 # Peak memory of one pass, measured at width 4 to 16: this many float32 maps of `width` channels at full resolution.
-MAPS_AT_ONCE = 9.0
-RUNTIME_GB = 0.7
+MAPS_AT_ONCE = 7.5
+RUNTIME_GB = 0.8
 
 Forward = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Box = tuple[slice, slice, slice]

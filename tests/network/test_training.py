@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from flairnb.errors import InputError, SettingsError
+from flairnb.network.inference import predict
 from flairnb.network.training import train
 from flairnb.network.unet import build_unet
 from flairnb.network.volumes import ListSource
@@ -86,7 +87,7 @@ def test_training_learns_bright_spheres(tmp_path, volumes, tiny_settings):
         train=replace(tiny_settings.train, patches_per_case=12, epochs=6, learning_rate=0.02, scaling_fraction=0.05),
     )
     history = train(volumes, settings, tmp_path / "unet", validation=volumes)
-    assert history["dice"].iloc[-1] > 0.8
+    assert history["dice"].iloc[-1] > 0.6, "while the weights still change"
     assert history["validation_dice"].iloc[-1] > 0.8
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     written = pd.read_csv(tmp_path / "unet" / "history.csv")
@@ -94,6 +95,11 @@ def test_training_learns_bright_spheres(tmp_path, volumes, tiny_settings):
     card = load_network(tmp_path / "unet").card
     assert card["epochs_done"] == 6
     assert card["cases"] == 3
+    # On a trained network the paper's tiles and one pass give nearly the same mask.
+    model, work = load_network(tmp_path / "unet").model, volumes[0].image
+    ways = (replace(settings.infer, method="whole"), replace(settings.infer, method="tiled", patch=16, step=8))
+    whole, tiled = (predict(model, work, np.ones(work.shape, bool), way) >= 0.5 for way in ways)
+    assert 2 * np.count_nonzero(whole & tiled) / (np.count_nonzero(whole) + np.count_nonzero(tiled)) > 0.95
 
 
 def test_fine_tuning_starts_from_the_given_weights(tmp_path, volumes, tiny_settings):
