@@ -183,11 +183,13 @@ def resample(
 def _outside(matrix: NDArray, source_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Mark voxels of the target whose centre lies outside the source's outer faces."""
     outside = np.zeros(out_shape, dtype=bool)
-    i, j, k = (np.arange(n, dtype=float) for n in out_shape)
+    indices = [np.arange(n, dtype=float).reshape([-1 if a == axis else 1 for a in range(3)]) for axis, n in enumerate(out_shape)]
     for axis, n in enumerate(source_shape):
-        row = matrix[axis]
-        at = (row[0] * i)[:, None, None] + (row[1] * j)[None, :, None] + (row[2] * k)[None, None, :] + row[3]
-        outside |= (at < -0.5 - 1e-6) | (at > n - 0.5 + 1e-6)
+        # Axes with a zero coefficient stay broadcast, so an unrotated grid costs next to nothing.
+        at = matrix[axis, 3] + sum(matrix[axis, b] * indices[b] for b in range(3) if abs(matrix[axis, b]) > 1e-12)
+        beyond = (at < -0.5 - 1e-6) | (at > n - 0.5 + 1e-6)
+        if np.any(beyond):
+            outside |= beyond
     return outside
 
 

@@ -108,14 +108,19 @@ def draw_anatomy(
     Anatomy
     """
     if label_maps:
-        head = head_from_label_map(label_maps[int(rng.integers(len(label_maps)))], 1.0 if spacing_mm < 1.2 else 1.25)
+        head = head_from_label_map(label_maps[int(rng.integers(len(label_maps)))], _source_spacing(spacing_mm))
     else:
-        head = head_from_templates(1.0 if spacing_mm < 1.2 else 1.25)
+        head = head_from_templates(_source_spacing(spacing_mm))
     age = float(rng.uniform(18, 90)) if age is None else age
     tissue, right, affine = _warp(rng, head, spacing_mm, whole_head)
     tissue = _age(rng, tissue, spacing_mm, age)
     tissue = _add_details(rng, tissue, right, spacing_mm)
     return Anatomy(tissue, right, float(spacing_mm), affine)
+
+
+def _source_spacing(spacing_mm: float) -> float:
+    """Return the spacing to keep the unwarped head at: fine enough, and few enough to be cached."""
+    return 1.0 if spacing_mm < 1.2 else 1.25 if spacing_mm < 2.5 else 2.5
 
 
 def _closing(mask: NDArray[np.bool_], radius_vox: float) -> NDArray[np.bool_]:

@@ -28,6 +28,9 @@ class ReaderHabits:
     habit_mm : float
         Standard deviation over cases of the displacement of all borders
         (a generous or a strict day).
+    depth_mm : float
+        Half thickness of the lesions that both numbers are for; they grow with
+        its square root, as large lesions have the less certain borders.
     smooth_mm : float
         How far along the border a displacement reaches.
     miss_ml : float
@@ -40,6 +43,7 @@ class ReaderHabits:
 
     border_mm: float = 0.8
     habit_mm: float = 0.35
+    depth_mm: float = 6.0
     smooth_mm: float = 5.0
     miss_ml: float = 0.1
     miss_fraction: float = 0.2
@@ -141,15 +145,17 @@ def _redraw_borders(mask: NDArray[np.bool_], spacing: NDArray, rng: np.random.Ge
     box = mask_box(np.pad(mask, [(r, r) for r in reach]), max(reach))
     padded = np.pad(mask, [(r, r) for r in reach])[box]
     inside = ndimage.distance_transform_edt(padded, sampling=spacing)
-    outside = ndimage.distance_transform_edt(~padded, sampling=spacing)
+    outside, nearest = ndimage.distance_transform_edt(~padded, sampling=spacing, return_indices=True)
     # Distances are to voxel centres; half the finest edge puts zero on the border.
     half = spacing.min() / 2
     signed = np.where(padded, inside - half, half - outside)
+    labels, n = ndimage.label(padded, structure=np.ones((3, 3, 3)))
+    depth = np.concatenate([[1.0], ndimage.maximum(inside, labels, np.arange(1, n + 1))])
+    scale = np.clip(np.sqrt(depth / habits.depth_mm), 0.4, 2.0)[labels][tuple(nearest)].astype(np.float32)
     field = ndimage.gaussian_filter(rng.standard_normal(padded.shape).astype(np.float32), habits.smooth_mm / spacing)
     field *= habits.border_mm / max(float(field.std()), 1e-6)
-    moved = signed + field + rng.normal(0, habits.habit_mm) > 0
+    moved = signed + scale * (field + np.float32(rng.normal(0, habits.habit_mm))) > 0
     # A lesion that was seen keeps its core, however small it is.
-    labels, n = ndimage.label(padded, structure=np.ones((3, 3, 3)))
     lost = 1 + np.flatnonzero(np.bincount(labels[moved], minlength=n + 1)[1:] == 0)
     if len(lost):
         deepest = ndimage.maximum_position(inside + 1e-3 * field, labels, lost)

@@ -100,7 +100,7 @@ def prescribe(protocol: Protocol, brain: NDArray[np.bool_], affine: ArrayLike, p
     view = tuple(float(max(v, h - w + 2 * r)) for v, h, w, r in zip(protocol.field_of_view_mm, high, low, room, strict=False))
     protocol = replace(protocol, field_of_view_mm=view)
     pitch = protocol.slice_mm + protocol.gap_mm
-    margin = 6.0 if protocol.dimension == "2D" else 14.0
+    margin = 6.0 if protocol.dimension == "2D" else 24.0
     slices = int(np.ceil((high[2] - low[2] + 2 * margin * rng.uniform(0.6, 1.2)) / pitch))
     slices = max(slices, 6)
     step = np.array([*(v / n for v, n in zip(protocol.field_of_view_mm, protocol.matrix, strict=True)), pitch])
