@@ -51,3 +51,16 @@ def test_train_refuses_bad_input_before_it_writes(fault, table, tmp_path, capsys
     assert call(["train", "--cohort", str(cohort), "--out", str(tmp_path / "out"), *sets]) == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_train_makes_weights_from_a_cohort_that_lies_elsewhere(tmp_path, capsys):
+    from flairnb.cohort.build import build_cohort
+    from flairnb.settings import load
+
+    build_cohort(load("smoke", {"cohort.diagnoses": ["MSA"]}), tmp_path / "data")
+    words = ["train", "--cohort", str(tmp_path / "data" / "manifest.tsv"), "--profile", "smoke", "--out", str(tmp_path / "out")]
+    assert call([*words, "--set", "train.epochs=1"]) == 0
+    assert capsys.readouterr().out.startswith("1 epochs on 2 cases, loss ")
+    assert (tmp_path / "out" / "models" / "unet" / "unet.keras").stat().st_size > 10_000
+    assert not (tmp_path / "data" / "models").exists()
