@@ -7,7 +7,7 @@ from scipy import ndimage
 from flairnb.cohort.phantom.reader import ReaderHabits, reference_mask, second_reader
 
 SPACING = (0.9, 1.1, 5.0)
-QUIET = ReaderHabits(border_mm=0.0, habit_mm=0.0, miss_fraction=0.0, false_lesions=0.0)
+QUIET = ReaderHabits(border_mm=0.0, habit_mm=0.0, strict_mm=0.0, miss_fraction=0.0, false_lesions=0.0)
 
 
 def _dice(a, b):
@@ -71,7 +71,7 @@ def test_agreement_is_better_on_large_lesions():
 
 
 def test_only_small_lesions_are_missed_and_never_all():
-    habits = ReaderHabits(border_mm=0, habit_mm=0, miss_ml=0.1, miss_fraction=0.5, false_lesions=0)
+    habits = ReaderHabits(border_mm=0, habit_mm=0, strict_mm=0, miss_ml=0.1, miss_fraction=0.5, false_lesions=0)
     big, small = _ball(14.0), _ball(2.0, centre=(8, 8, 3))
     seen_small = 0
     for seed in range(40):
@@ -83,7 +83,7 @@ def test_only_small_lesions_are_missed_and_never_all():
 
 
 def test_false_lesions_are_small_inside_the_brain_and_centred_on_bright_voxels(rng):
-    habits = ReaderHabits(border_mm=0, habit_mm=0, miss_fraction=0, false_lesions=4.0)
+    habits = ReaderHabits(border_mm=0, habit_mm=0, strict_mm=0, miss_fraction=0, false_lesions=4.0)
     reference = _ball(6.0)
     candidates = _ball(28.0)
     drawn = second_reader(reference, SPACING, candidates, rng, habits)
