@@ -24,8 +24,9 @@ class Progress:
     """Where a run is: everything that is not a network's or an optimizer's variable.
 
     `epoch` and `step` are what comes next. The sums belong to the epoch under
-    way; `names` are its volumes (a source may have grown since). No generator
-    state is needed: every draw is a function of (seed, epoch, volume).
+    way; `names` are its volumes (a source may have grown since) and `partial`
+    is its row of the history if time ran out within it. No generator state is
+    needed: every draw is a function of (seed, epoch, volume).
     """
 
     epoch: int = 0
@@ -40,12 +41,13 @@ class Progress:
     total_seconds: float = 0.0
     names: list[str] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
+    partial: dict[str, Any] | None = None
 
     def next_epoch(self) -> None:
         """Clear the epoch's sums and move on."""
         self.epoch, self.step = self.epoch + 1, 0
         self.loss_sum = self.overlap = self.voxels = self.seconds = self.waited = 0.0
-        self.patches, self.names = 0, []
+        self.patches, self.names, self.partial = 0, [], None
 
 
 def save_checkpoint(folder: Path, progress: Progress, groups: Mapping[str, Sequence[Any]], identity: Mapping[str, Any]) -> Path:

@@ -67,7 +67,7 @@ def train(  # noqa: PLR0913 (the last three have defaults)
     Returns
     -------
     DataFrame
-        One row an epoch: epoch, updates, cases, patches, loss, dice,
+        One row an epoch (the last may be cut short by time): epoch, updates, cases, patches, loss, dice,
         validation_dice, learning_rate, seconds, patches_per_second,
         waiting_fraction. `dice` is that of all training patches' voxels
         together, at 0.5, while the weights change; `waiting_fraction` the part
@@ -104,10 +104,11 @@ def train(  # noqa: PLR0913 (the last three have defaults)
 
 
 def history_frame(progress: Progress) -> pd.DataFrame:
-    """Return the finished epochs as a table."""
+    """Return the finished epochs as a table, and the one that time cut short as its last row."""
     import pandas as pd
 
-    return pd.DataFrame(progress.history, columns=list(_HISTORY))
+    rows = progress.history + ([progress.partial] if progress.partial else [])
+    return pd.DataFrame(rows, columns=list(_HISTORY))
 
 
 _HISTORY = (
@@ -140,23 +141,22 @@ class _Run:
             records = [by_name[n] for n in progress.names]
         progress.names = [r.name for r in records]
         patches = EpochPatches(records, train, self.settings.seed, progress.epoch)
-        whole = self._steps(patches)
-        if not whole and progress.step < patches.steps:
-            self._checkpoint()
-            log.info("stopped after %.1f minutes, in epoch %d", progress.total_seconds / 60, progress.epoch + 1)
-            # A first epoch that was cut short still leaves a network to use.
-            self._save(None)
-            return
+        self._steps(patches)
         score = self.learner.validate(validation, self.settings.infer) if validation else float("nan")
-        progress.history.append(self._row(score))
-        log.info("epoch %(epoch)d: loss %(loss).4f, dice %(dice).3f, %(seconds).0f s", progress.history[-1])
-        progress.next_epoch()
+        row = self._row(score)
+        if progress.step < patches.steps:
+            log.info("stopped after %.1f minutes, in epoch %d", progress.total_seconds / 60, progress.epoch + 1)
+            progress.partial = row
+        else:
+            log.info("epoch %(epoch)d: loss %(loss).4f, dice %(dice).3f, %(seconds).0f s", row)
+            progress.history.append(row)
+            progress.next_epoch()
         self._save(score)
         _write_history(self.folder / HISTORY_FILE, history_frame(progress))
         self._checkpoint()
 
-    def _steps(self, patches: EpochPatches) -> bool:
-        """Run the epoch's remaining steps; False if time ran out before its end."""
+    def _steps(self, patches: EpochPatches) -> None:
+        """Run the epoch's remaining steps, or as many as there is time for."""
         progress, settings = self.progress, self.settings
         batches = iter(self.learner.distribute(patches.dataset(progress.step)))
         last_checkpoint = time.monotonic()
@@ -176,11 +176,10 @@ class _Run:
             progress.total_seconds += took
             progress.patches += settings.train.batch
             if self.out_of_time():
-                return False
+                return
             if time.monotonic() - last_checkpoint > CHECKPOINT_SECONDS:
                 self._checkpoint()
                 last_checkpoint = time.monotonic()
-        return True
 
     def _fraction(self, step: int, steps: int) -> float:
         """Return how much of the training is done, by plan or by clock, whichever is ahead."""
@@ -202,7 +201,7 @@ class _Run:
     def _checkpoint(self) -> None:
         save_checkpoint(self.folder, self.progress, self.learner.variables(), _identity(self.settings))
 
-    def _save(self, validation_dice: float | None) -> None:
+    def _save(self, validation_dice: float) -> None:
         settings, progress = self.settings, self.progress
         card = {
             "trained_by": "flairnb.network.training.train",
@@ -212,8 +211,8 @@ class _Run:
             "epochs_done": len(progress.history),
             "updates": progress.updates,
             "minutes": round(progress.total_seconds / 60, 2),
-            "cases": progress.history[-1]["cases"] if progress.history else len(progress.names),
-            "validation_dice": None if validation_dice is None or np.isnan(validation_dice) else validation_dice,
+            "cases": (progress.partial or progress.history[-1])["cases"],
+            "validation_dice": None if np.isnan(validation_dice) else validation_dice,
         }
         with self.learner.averaged():
             save_network(
