@@ -83,12 +83,15 @@ def training_patches(run: Run, count: int = 8) -> Figure:
 
     patches = EpochPatches(steps.training_volumes(run), run.settings.train, run.settings.seed, 0)
     affine = np.diag([*[run.settings.prepare.spacing_mm] * 3, 1.0])
-    cases = []
-    for place in range(min(count, len(patches))):
+    found: dict[str, list[SheetCase]] = {"with lesion": [], "without lesion": []}
+    for place in range(min(16 * count, len(patches))):
         image, mask = patches[place]
-        label = "with lesion" if mask.any() else "without lesion"
-        cases.append(SheetCase(label, Image(image, affine), {"manual": mask > 0}))
-    return contact_sheet(cases, columns=4, title="Patches as the network is fed them")
+        kind = found["with lesion" if mask.any() else "without lesion"]
+        if len(kind) < count // 2:
+            kind.append(SheetCase("with lesion" if mask.any() else "without lesion", Image(image, affine), {"manual": mask > 0}))
+        if all(len(kind) == count // 2 for kind in found.values()):
+            break
+    return contact_sheet([case for kind in found.values() for case in kind], columns=4, title="Patches as the network is fed them")
 
 
 def learning_curve(history: pd.DataFrame) -> Figure:

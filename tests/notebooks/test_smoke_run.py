@@ -1,0 +1,119 @@
+"""All notebooks, executed in the `smoke` profile; their numbers against tests/expected/smoke.toml."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from flairnb.report.chapters import read_chapters
+from flairnb.report.html import fetches
+from flairnb.report.pipeline import run_notebooks
+
+EXPECTED = Path(__file__).resolve().parents[1] / "expected" / "smoke.toml"
+CHAPTERS = read_chapters()
+#: Pictures that each chapter must show.
+IMAGES = {"00": 0, "01": 2, "02": 3, "03": 3, "04": 2, "05": 2}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Run everything once; the folder of the report, the work folder, the result."""
+    root = tmp_path_factory.mktemp("smoke")
+    result = run_notebooks("all", profile="smoke", jobs=2, sets=[f"out_dir={root / 'work'}"], reports_dir=root / "report")
+    return root / "report", root / "work", result
+
+
+@pytest.fixture(scope="module")
+def numbers(run):
+    return json.loads((run[0] / "numbers.json").read_text())
+
+
+def expectations():
+    table = tomllib.loads(EXPECTED.read_text(encoding="utf-8"))
+    return [(chapter, name, entry) for chapter, names in table.items() for name, entry in names.items()]
+
+
+def test_every_chapter_ran_and_left_its_page(run):
+    report, _, result = run
+    assert [outcome.status for outcome in result.outcomes] == ["done"] * len(CHAPTERS)
+    assert {path.name for path in report.iterdir()} == {c.html for c in CHAPTERS} | {"index.html", "numbers.json", "run.json"}
+
+
+@pytest.mark.parametrize(("chapter", "name", "entry"), expectations(), ids=lambda value: value if isinstance(value, str) else "")
+def test_a_number_is_what_it_was(numbers, chapter, name, entry):
+    found = numbers[chapter][name]
+    if "low" in entry:
+        assert entry["low"] <= found <= entry["high"]
+    else:
+        assert math.isclose(found, entry["value"], rel_tol=entry.get("rel", 0.0), abs_tol=entry.get("abs", 0.0))
+
+
+def test_every_number_of_the_run_is_expected(numbers):
+    listed = {(chapter, name) for chapter, name, _ in expectations()}
+    assert {(chapter, name) for chapter, names in numbers.items() for name in names} == listed
+
+
+def test_pages_show_their_pictures_and_load_nothing(run):
+    for chapter in CHAPTERS:
+        text = (run[0] / chapter.html).read_text(encoding="utf-8")
+        assert text.count("<img") >= IMAGES.get(chapter.number, 0), chapter.stem
+        assert fetches(text) == [], chapter.stem
+        assert not re.search(r"<(script|link)[^>]*https?://", text)
+        assert "application/vnd.jupyter.widget" not in text and "MathJax" not in text
+        assert len(text) < 5_000_000, chapter.stem
+        assert "Traceback" not in text
+
+
+def test_pages_name_no_folder_of_this_machine_and_only_simulated_people(run):
+    report, work, _ = run
+    known = set(re.findall(r"sub-[A-Za-z0-9]+", (work / "manifest.tsv").read_text()))
+    for path in [*report.glob("*.html"), *report.glob("*.json")]:
+        text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", path.read_text(encoding="utf-8"))
+        assert str(work) not in text and str(Path.home()) not in text, path.name
+        assert set(re.findall(r"\bsub-[A-Za-z0-9]+", text)) <= known, path.name
+
+
+def test_the_first_page_has_the_key_figure_the_table_and_the_chapters(run):
+    text = (run[0] / "index.html").read_text(encoding="utf-8")
+    assert text.count("<img") == 2 and fetches(text) == []
+    assert "phantom (simulated)" in text and "Paper: CNN" in text and "Not for clinical use" in text
+    for chapter in CHAPTERS:
+        assert f'href="{chapter.html}"' in text and chapter.title in text
+
+
+def test_the_record_says_what_was_run(run):
+    record = json.loads((run[0] / "run.json").read_text())
+    assert record["profile"] == "smoke" and set(record["wall_seconds"]) == {c.stem for c in CHAPTERS}
+    assert 0.1 < record["peak_memory_gb"] < 8 and len(record["lock_sha256"]) in (6, 64)
+    assert record["settings"]["train"]["epochs"] >= 1 and record["code"]["commit"]
+
+
+def test_masks_lie_on_the_grid_of_their_flair(run):
+    import nibabel as nib
+    import numpy as np
+
+    _, work, _ = run
+    found = sorted(work.glob("derivatives/flairnb/sub-*/anat/*_label-lesion_desc-unet_mask.nii.gz"))
+    assert found
+    for path in found:
+        participant = path.name.split("_")[0]
+        flair = nib.load(work / "rawdata" / participant / "anat" / f"{participant}_FLAIR.nii.gz")
+        mask = nib.load(path)
+        assert mask.shape == flair.shape and np.allclose(mask.affine, flair.affine, atol=1e-5)
+
+
+def test_a_second_run_skips_every_chapter(run):
+    _, work, _ = run
+    said = []
+    again = run_notebooks("all", profile="smoke", jobs=2, sets=[f"out_dir={work}"], reports_dir=run[0].parent / "again", say=said.append)
+    assert [outcome.status for outcome in again.outcomes] == ["skipped"] * len(CHAPTERS)
+    assert sum("skipped" in line for line in said) == len(CHAPTERS)
+    first, second = (json.loads((folder / "numbers.json").read_text()) for folder in (run[0], run[0].parent / "again"))
+    assert first == second
