@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FILES = ("flair", "t1w", "reference_mask", "second_reader_mask", "brain_mask", "truth")
+#: Modules of the phantom package that only the network's training generator uses.
+_TRAINING_ONLY = ("training", "contrast", "degrade", "mni_shapes")
 _IN_MANIFEST = ("flair", "t1w", "reference_mask", "second_reader_mask")
 
 
@@ -122,10 +124,10 @@ def subject_key(row: dict[str, Any], seed: int, settings: Any) -> str:
 
 @lru_cache(maxsize=1)
 def generator_hash() -> str:
-    """Return a hash of the phantom's own code: changed code makes new phantoms."""
+    """Return a hash of the code that makes a subject: changed code makes new phantoms."""
     from flairnb.cohort import phantom
 
-    files = sorted(Path(phantom.__file__).parent.glob("*.py"))
+    files = sorted(f for f in Path(phantom.__file__).parent.glob("*.py") if f.stem not in _TRAINING_ONLY)
     return content_hash([f.name for f in files], *files)
 
 

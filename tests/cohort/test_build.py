@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -105,3 +107,13 @@ def test_key_depends_on_row_seed_and_spacing_but_not_on_absent_numbers(phantom_r
     assert key != build.subject_key(phantom_row, 1, dataclasses.replace(cohort, head_spacing_mm=9.0))
     missing = {**phantom_row, "age": np.nan}
     assert build.subject_key(missing, 1, cohort) == build.subject_key(dict(missing), 1, cohort)
+
+
+def test_training_only_modules_are_not_used_by_subjects():
+    code = (
+        "import sys, flairnb.cohort.phantom.subject;"
+        "print([m for m in sys.modules if m.startswith('flairnb.cohort.phantom.') and m.split('.')[-1] in "
+        f"{build._TRAINING_ONLY!r}])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert found == "[]"
