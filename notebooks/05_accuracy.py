@@ -91,7 +91,7 @@ tests
 
 # %%
 table2 = run.save(results.table2(run, scores), "tables/table2.tsv")
-table2
+table2.fillna("-")
 
 # %% [markdown]
 # Why ours may differ: simulated patients, a smaller network, minutes of training, coarser voxels, one to a few cases of a

@@ -213,9 +213,11 @@ def _find_weights(weights: str | os.PathLike | None) -> Path | str:
 def _load_network(weights: Path | str, threads: int) -> Network:
     from flairnb.network.onednn import configure
     from flairnb.network.weights import load_network
+    from flairnb.report.quiet import quiet_stderr
 
-    configure(threads)
-    return load_network(weights)
+    with quiet_stderr():
+        configure(threads)
+        return load_network(weights)
 
 
 def _check_out_dir(out_dir: str | os.PathLike) -> None:

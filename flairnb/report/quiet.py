@@ -1,0 +1,37 @@
+"""Keep the start-up chatter of TensorFlow's C++ side off the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what C and C++ code writes to the error stream inside a block.
+
+    TensorFlow writes notes about oneDNN and absent GPUs before its own logging
+    can be configured. When the block fails, all that was held back is shown.
+    """
+    try:
+        original = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        yield
+        return
+    sys.stderr.flush()
+    saved = os.dup(original)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), original)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, original)
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, original)
+            os.close(saved)
