@@ -50,7 +50,7 @@ def extract_brain(
     channels: Sequence[NDArray],
     grid: Grid,
     affine_iterations: Sequence[int] = (100, 50),
-    syn_iterations: Sequence[int] = (40, 20),
+    syn_iterations: Sequence[int] = (20, 0),
     refine: bool = True,
 ) -> BrainExtraction:
     """Find the brain in a head with skull.
@@ -79,14 +79,35 @@ def extract_brain(
     head, (template_head, template_brain, template_grid) = head_mask(small), _coarse_template()
     fixed, moving = (small, coarse.affine), (template_head, template_grid.affine)
     start = template_start(small, head, coarse, template_head, template_grid.affine)
-    matrix = refine_linear(fixed, moving, start, "Affine", affine_iterations)
-    if not is_plausible_affine(matrix):
-        matrix = start
-    agreement = mutual_information(small[head], resample(template_head, template_grid.affine, coarse, world=matrix)[head])
+    matrix, agreement = fit_template(fixed, moving, head, start, affine_iterations)
     prior = _warped_mask(fixed, moving, matrix, syn_iterations, template_brain, grid)
     probability = refine_brain(channels, prior, float(grid.spacing_mm[0])) if refine else prior
     volume = float((probability > 0.5).sum()) * float(np.prod(grid.spacing_mm)) / 1000
     return BrainExtraction(probability, volume, matrix, agreement)
+
+
+def fit_template(
+    fixed: tuple[NDArray, NDArray],
+    moving: tuple[NDArray, NDArray],
+    head: NDArray[np.bool_],
+    start: NDArray,
+    iterations: Sequence[int],
+) -> tuple[NDArray[np.float64], float]:
+    """Return the best affine, head world to template world, and its mutual information inside the head.
+
+    A similarity by the whole image finds the head; an affine by the whole
+    image fits heads that are all in view; an affine by the head alone fits
+    those whose vertex or skull base is cut off. The plausible one that
+    explains the head best is taken.
+    """
+    similar = refine_linear(fixed, moving, start, "Similarity", iterations)
+    whole = refine_linear(fixed, moving, similar, "Affine", iterations)
+    inner = refine_linear(fixed, moving, similar, "Affine", iterations, fixed_mask=head.astype(np.float32))
+    grid = Grid(fixed[0].shape, fixed[1])
+    found = [m for m in (similar, whole, inner) if is_plausible_affine(m)] or [start]
+    scores = [mutual_information(fixed[0][head], resample(moving[0], moving[1], grid, world=m)[head]) for m in found]
+    best = int(np.argmax(scores))
+    return found[best], float(scores[best])
 
 
 def _coarse_template() -> tuple[NDArray[np.float32], NDArray[np.float32], Grid]:
@@ -128,11 +149,11 @@ def head_centre(head: NDArray[np.bool_], grid: Grid) -> NDArray[np.float64]:
 
 
 def is_plausible_affine(matrix: NDArray) -> bool:
-    """Tell whether an affine changes a head's size by 0.65 to 1.5 along any direction."""
+    """Tell whether an affine scales a head by 0.7 to 1.35, and alike (within 1.4) along all directions."""
     if not np.isfinite(matrix).all():
         return False
     scales = np.linalg.svd(matrix[:3, :3], compute_uv=False)
-    return bool(scales.min() > 0.65 and scales.max() < 1.5)
+    return bool(scales.min() > 0.7 and scales.max() < 1.35 and scales.max() < 1.4 * scales.min())
 
 
 def _warped_mask(

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from flairnb.geometry import Grid, check_same_grid, isotropic_grid, resample
+from flairnb.geometry import Grid, check_same_grid, isotropic_grid
 from flairnb.images import Image
 from flairnb.prepare import bridge, find_brain
 from flairnb.prepare.intensity import is_wrapped, smooth_sample
 from flairnb.prepare.n4 import bias_field, spread_field
-from flairnb.prepare.slabs import sample_slabs
+from flairnb.prepare.slabs import mask_to_work, to_work
 from flairnb.provenance import StageTimer
 from flairnb.settings import PrepareSettings, load
 
@@ -92,6 +92,8 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
     Returns
     -------
     PreparedCase
+        The same, bit for bit, when its `brain_native` is given as
+        `brain_mask` again.
 
     Raises
     ------
@@ -108,19 +110,14 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
     grid = isotropic_grid(flair.shape, flair.affine, settings.spacing_mm)
     with timer("resample"):
         clean = np.where(is_wrapped(flair.data), 0, flair.data).astype(np.float32)
-        work = resample(clean, flair.affine, grid, order=1)
-        work_brain = resample(found.probability, found.grid.affine, grid, order=1) > 0.5
-        brain_native = found.native
-        if brain_native is None:
-            brain_native = sample_slabs(found.probability, found.grid.affine, flair.grid) > 0.5
+        work = to_work(clean, flair.affine, grid)
+        work_brain = mask_to_work(found.mask, flair.affine, grid)
     if settings.n4:
         with timer("n4"):
             work = work / _flair_field(clean, flair, found, settings, grid)
     with timer("normalise"):
         work, mean, sd = normalise(work, work_brain)
-    return PreparedCase(
-        flair, brain_native, work, work_brain, grid, mean, sd, found.t1w_xfm, found.source, dict(timer.seconds), found.notes
-    )
+    return PreparedCase(flair, found.mask, work, work_brain, grid, mean, sd, found.t1w_xfm, found.source, dict(timer.seconds), found.notes)
 
 
 def normalise(work: NDArray, brain: NDArray[np.bool_]) -> tuple[NDArray[np.float32], float, float]:
@@ -148,5 +145,5 @@ def _flair_field(clean: NDArray, flair: Image, found: find_brain.FoundBrain, set
     """Return the FLAIR's bias field on the work grid, estimated inside the brain."""
     coarse = isotropic_grid(flair.shape, flair.affine, max(settings.working_spacing_mm, settings.spacing_mm))
     small = smooth_sample(clean, flair.affine, coarse)
-    brain = resample(found.probability, found.grid.affine, coarse) > 0.5
+    brain = mask_to_work(found.mask, flair.affine, coarse)
     return spread_field(bias_field(small, coarse.affine, brain & (small > 0), settings.n4_shrink), coarse, grid)

@@ -1,35 +1,32 @@
-"""Prepare every examination of a cohort, and read a prepared one back.
-
-A case's files carry a key made of its inputs, the settings and this room's
-code; what is there and current is not made again.
-"""
+"""Prepare every case of a manifest, on several processes, resumable."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-import re
-from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
-from flairnb.errors import MissingDataError
-from flairnb.geometry import Grid, resample
+from flairnb.errors import FlairnbError, MissingDataError
 from flairnb.images import Image, read_image, read_mask, write_image
 from flairnb.naming import cohort_derivative, sidecar_path
+from flairnb.prepare.bridge import read_xfm, write_xfm
 from flairnb.prepare.case import PreparedCase, prepare_case
+from flairnb.prepare.slabs import mask_to_work
 from flairnb.provenance import content_hash, is_current, read_json, sha256_file, write_sidecar
-from flairnb.settings import PrepareSettings, as_dict
-
-if TYPE_CHECKING:
-    import pandas as pd
+from flairnb.settings import PrepareSettings, as_dict, settings_hash
 
 log = logging.getLogger(__name__)
 
+COLUMNS = ["participant_id", "status", "reason", "brain_source", "brain_ml", "mean", "sd", "seconds", "notes"]
 _INPUTS = ("flair", "t1w", "brain_mask", "reference_mask")
+_NO_BRAIN_SETTINGS = ("spacing_mm", "normalise_in")
 
 
 def prepare_cohort(
@@ -39,159 +36,185 @@ def prepare_cohort(
     jobs: int = 1,
     data_root: str | os.PathLike | None = None,
 ) -> pd.DataFrame:
-    """Prepare every examination of a manifest; one that fails stops no other.
+    """Prepare the cases that are not there yet.
 
     Parameters
     ----------
     manifest : DataFrame
-        `participant_id`, `split` and the paths of the images.
+        One row a case, columns as `flairnb.cohort.columns`.
     settings : PrepareSettings
     work_dir : path
-        Gets ``derivatives/flairnb/sub-*/anat/``.
+        Gets ``derivatives/flairnb/sub-*/anat``: brain masks, prepared FLAIRs,
+        reference masks on the work grid, transforms, JSON side-cars.
     jobs : int
-        Cases at a time; results do not depend on it.
+        Processes; results do not depend on it.
     data_root : path, optional
-        Folder that the manifest's paths start from; `work_dir` if absent.
+        What the manifest's paths are relative to; `work_dir` if absent.
 
     Returns
     -------
     DataFrame
-        One row a case: participant_id, split, status ("ok" or "failed"),
-        reason, seconds, brain_source, brain_ml, notes.
+        One row a case: participant_id, status ("ok" or "failed"), reason,
+        brain_source, brain_ml, mean, sd, seconds, notes. A bad case is a row,
+        never an exception.
     """
-    import pandas as pd
     from joblib import Parallel, delayed
 
-    work_dir = Path(work_dir)
-    root = work_dir if data_root is None else Path(data_root)
-    calls = (delayed(ensure_prepared)(row, settings, work_dir, root) for row in manifest.to_dict("records"))
-    rows = Parallel(n_jobs=max(1, int(jobs)))(calls)
-    columns = ["participant_id", "split", "status", "reason", "seconds", "brain_source", "brain_ml", "notes"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def ensure_prepared(row: Mapping[str, Any], settings: PrepareSettings, work_dir: Path, data_root: Path) -> dict[str, Any]:
-    """Prepare one case unless its files are there, whole, and made from the same inputs, settings and code."""
-    name = str(row["participant_id"])
-    about = {"participant_id": name, "split": row.get("split", "")}
-    try:
-        paths = {key: data_root / str(row[key]) for key in _INPUTS if _given(row.get(key))}
-        if "flair" not in paths:
-            raise MissingDataError(f"{name}: expected the path of a FLAIR in the manifest, found none. Fill in the column flair.")
-        key = _key(paths, settings)
-        targets = _targets(work_dir, name, with_reference="reference_mask" in paths)
-        if all(is_current(target, Key=key) for target in targets.values()):
-            return {**about, **read_json(sidecar_path(targets["work"]))["Row"]}
-        return {**about, **_prepare_one(paths, settings, targets, key)}
-    except Exception as error:
-        # Whatever goes wrong with one case must not stop the others; the row says what it was.
-        log.warning("%s: preparation failed (%s)", name, type(error).__name__)
-        reason = re.sub(r"\S*[/\\]", "", f"{type(error).__name__}: {error}".splitlines()[0])
-        return {**about, "status": "failed", "reason": reason, "seconds": np.nan, "brain_source": "", "brain_ml": np.nan, "notes": ""}
+    root = Path(work_dir if data_root is None else data_root)
+    rows = manifest.to_dict("records")
+    work = (delayed(_prepare_row)(row, settings, Path(work_dir), root) for row in rows)
+    done = list(Parallel(n_jobs=max(1, min(jobs, len(rows) or 1)))(work))
+    return pd.DataFrame(done, columns=COLUMNS)
 
 
 def read_prepared(work_dir: str | os.PathLike, participant_id: str) -> PreparedCase:
-    """Read back a case that `prepare_cohort` prepared.
+    """Read a case that `prepare_cohort` wrote.
 
     Raises
     ------
     MissingDataError
-        It was not prepared.
+        It was not prepared, or its FLAIR is gone.
     """
-    work_dir = Path(work_dir)
-    targets = _targets(work_dir, participant_id, with_reference=False)
-    for target in targets.values():
-        if not target.is_file():
-            raise MissingDataError(f"{participant_id}: expected {target.name}, found none. Run notebook 02 first.")
-    about = read_json(sidecar_path(targets["work"]))
-    flair = read_image(work_dir / about["Flair"], "FLAIR")
-    work = read_image(targets["work"], "prepared FLAIR")
+    path = cohort_derivative(work_dir, participant_id, "FLAIR", space="work", desc="preproc")
+    if not path.exists() or not sidecar_path(path).exists():
+        raise MissingDataError(f"{participant_id}: expected a prepared FLAIR, found none. Run notebook 02 first.")
+    facts = read_json(sidecar_path(path))
+    work = read_image(path, "prepared FLAIR")
+    flair = read_image(Path(work_dir) / facts["Flair"], "FLAIR")
+    brain_native = read_mask(cohort_derivative(work_dir, participant_id, "mask", desc="brain"), flair, "brain mask")
+    work_brain = read_mask(cohort_derivative(work_dir, participant_id, "mask", space="work", desc="brain"), work, "brain mask")
+    xfm = _xfm_path(Path(work_dir), participant_id)
     return PreparedCase(
-        flair=flair,
-        brain_native=read_mask(targets["brain"], like=flair, what="brain mask"),
-        work=work.data,
-        work_brain=read_mask(targets["work_brain"], like=work, what="brain mask on the work grid"),
-        work_grid=work.grid,
-        mean=float(about["Mean"]),
-        sd=float(about["SD"]),
-        t1w_xfm=None if about["T1wTransform"] is None else np.asarray(about["T1wTransform"], dtype=float),
-        brain_source=about["Row"]["brain_source"],
-        seconds=dict(about["Seconds"]),
-        notes=tuple(filter(None, about["Row"]["notes"].split("; "))),
+        flair,
+        brain_native,
+        work.data,
+        work_brain,
+        work.grid,
+        facts["Mean"],
+        facts["Sd"],
+        read_xfm(xfm) if facts["HasTransform"] and xfm.exists() else None,
+        facts["Row"]["brain_source"],
+        dict(facts["Seconds"]),
+        tuple(facts["Notes"]),
     )
 
 
-def _prepare_one(paths: Mapping[str, Path], settings: PrepareSettings, targets: Mapping[str, Path], key: str) -> dict[str, Any]:
+def _prepare_row(row: dict[str, Any], settings: PrepareSettings, work_dir: Path, root: Path) -> dict[str, Any]:
+    participant = str(row["participant_id"])
+    try:
+        return {"participant_id": participant, "status": "ok", "reason": "", **_prepare_one(row, settings, work_dir, root)}
+    except (FlairnbError, OSError, RuntimeError, ValueError) as error:
+        log.warning("%s: preparation failed (%s)", participant, type(error).__name__)
+        return dict.fromkeys(COLUMNS, np.nan) | {
+            "participant_id": participant,
+            "status": "failed",
+            "reason": str(error),
+            "brain_source": "",
+            "notes": "",
+        }
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One case: where its inputs are, what they are, and what to do."""
+
+    participant: str
+    work_dir: Path
+    settings: PrepareSettings
+    paths: dict[str, Path]
+    hashes: dict[str, str]
+
+
+def _prepare_one(row: dict[str, Any], settings: PrepareSettings, work_dir: Path, root: Path) -> dict[str, Any]:
+    participant = str(row["participant_id"])
+    paths = {name: root / row[name] for name in _INPUTS if isinstance(row.get(name), str) and row[name]}
+    hashes = {name: sha256_file(path) if path.exists() else "absent" for name, path in paths.items()}
+    key = content_hash(settings_hash(settings), hashes, code_hash())
+    target = cohort_derivative(work_dir, participant, "FLAIR", space="work", desc="preproc")
+    if is_current(target, Key=key) and all(is_current(p) for p in _companions(work_dir, participant, "reference_mask" in paths)):
+        return dict(read_json(sidecar_path(target))["Row"])
     flair = read_image(paths["flair"], "FLAIR")
     t1w = read_image(paths["t1w"], "T1w") if "t1w" in paths else None
-    brain_mask = read_mask(paths["brain_mask"], like=flair, what="brain mask") if "brain_mask" in paths else None
-    case = prepare_case(flair, t1w, brain_mask, settings=settings, threads=1)
+    mask = read_mask(paths["brain_mask"], flair, "brain mask") if "brain_mask" in paths else None
+    reference = read_mask(paths["reference_mask"], flair, "reference mask") if "reference_mask" in paths else None
+    job = _Job(participant, work_dir, settings, paths, hashes)
+    case, facts = _with_stored_brain(job, flair, t1w, mask)
+    _write(job, case, facts, reference, key)
+    return facts["Row"]
+
+
+def _with_stored_brain(job: _Job, flair: Image, t1w: Image | None, mask: NDArray[np.bool_] | None) -> tuple[PreparedCase, dict[str, Any]]:
+    """Prepare a case; an earlier run's brain mask is taken when nothing that it depends on has changed."""
+    settings = job.settings
+    affects = {k: v for k, v in as_dict(settings).items() if k not in _NO_BRAIN_SETTINGS}
+    brain_key = content_hash(affects, {k: v for k, v in job.hashes.items() if k != "reference_mask"}, code_hash())
+    stored = cohort_derivative(job.work_dir, job.participant, "mask", desc="brain")
+    if is_current(stored, BrainKey=brain_key):
+        known = read_json(sidecar_path(stored))
+        case = prepare_case(flair, brain_mask=read_mask(stored, flair, "brain mask"), settings=settings)
+        source, notes, has_xfm = known["BrainSource"], known["Notes"], known["HasTransform"]
+        seconds = {**known["Seconds"], **case.seconds}
+    else:
+        case = prepare_case(flair, t1w, mask, settings=settings)
+        source, notes, has_xfm, seconds = case.brain_source, list(case.notes), case.t1w_xfm is not None, case.seconds
     row = {
-        "status": "ok",
-        "reason": "",
-        "seconds": round(sum(case.seconds.values()), 2),
-        "brain_source": case.brain_source,
-        "brain_ml": round(float(np.count_nonzero(case.brain_native)) * flair.voxel_volume_ml, 1),
-        "notes": "; ".join(case.notes),
+        "brain_source": source,
+        "brain_ml": round(float(case.brain_native.sum()) * flair.voxel_volume_ml, 2),
+        "mean": case.mean,
+        "sd": case.sd,
+        "seconds": round(sum(seconds.values()), 3),
+        "notes": "; ".join(notes),
     }
-    work_dir = targets["work"].parents[4]
-    extra = {
-        "Key": key,
-        "Flair": os.path.relpath(paths["flair"], work_dir),
-        "Mean": case.mean,
-        "SD": case.sd,
-        "T1wTransform": None if case.t1w_xfm is None else np.asarray(case.t1w_xfm).tolist(),
-        "Seconds": case.seconds,
-        "Row": row,
-        "SpatialReference": targets["work"].name,
-    }
+    return case, {"Row": row, "Seconds": seconds, "Notes": notes, "HasTransform": has_xfm, "BrainKey": brain_key}
+
+
+def _write(job: _Job, case: PreparedCase, facts: dict[str, Any], reference: NDArray[np.bool_] | None, key: str) -> None:
+    """Write all files of a case; the prepared FLAIR last, as the mark that it is whole."""
+    paths, work_dir, participant = job.paths, job.work_dir, job.participant
+    sources = [paths[name] for name in ("flair", "t1w", "brain_mask") if name in paths]
+    plain = as_dict(job.settings)
     like = Image(case.work, case.work_grid.affine)
-    sources = list(paths.values())
-    _write(targets["brain"], case.brain_native, flair, np.uint8, sources, settings, {"Key": key})
-    _write(targets["work_brain"], case.work_brain, like, np.uint8, sources, settings, {"Key": key})
-    if "reference" in targets:
-        reference = read_mask(paths["reference_mask"], like=flair, what="reference mask")
-        _write(targets["reference"], on_work_grid(reference, flair, case.work_grid), like, np.uint8, sources, settings, {"Key": key})
-    # Last, because it carries the row: without it nothing else counts as there.
-    _write(targets["work"], case.work, like, np.float32, sources, settings, extra)
-    return row
+    brain = cohort_derivative(work_dir, participant, "mask", desc="brain")
+    write_image(brain, case.brain_native, case.flair, np.uint8)
+    known = {name: facts[name] for name in ("BrainKey", "Seconds", "Notes", "HasTransform")}
+    write_sidecar(brain, sources, plain, {**known, "BrainSource": facts["Row"]["brain_source"], "Type": "Brain"})
+    if case.t1w_xfm is not None:
+        xfm = write_xfm(_xfm_path(work_dir, participant), case.t1w_xfm)
+        write_sidecar(xfm, sources, plain, {"Direction": "maps FLAIR points to T1w points (ITK)"})
+    work_brain = cohort_derivative(work_dir, participant, "mask", space="work", desc="brain")
+    write_image(work_brain, case.work_brain, like, np.uint8)
+    write_sidecar(work_brain, [brain], plain, {"Type": "Brain"})
+    if reference is not None:
+        lesion = cohort_derivative(work_dir, participant, "mask", space="work", label="lesion", desc="manual")
+        write_image(lesion, mask_to_work(reference, case.flair.affine, case.work_grid), like, np.uint8)
+        write_sidecar(lesion, [paths["reference_mask"]], plain, {"Type": "Lesion"})
+        native = cohort_derivative(work_dir, participant, "mask", label="lesion", desc="manual")
+        if not native.exists():
+            write_image(native, reference, case.flair, np.uint8)
+            write_sidecar(native, [paths["reference_mask"]], plain, {"Type": "Lesion"})
+    target = cohort_derivative(work_dir, participant, "FLAIR", space="work", desc="preproc")
+    write_image(target, case.work, like, np.float32)
+    flair = os.path.relpath(paths["flair"], work_dir)
+    more = {name: facts[name] for name in ("Row", "Seconds", "Notes", "HasTransform")}
+    write_sidecar(target, sources, plain, {"Key": key, "Flair": flair, "Mean": case.mean, "Sd": case.sd, **more})
 
 
-def on_work_grid(mask: np.ndarray, flair: Image, grid: Grid) -> np.ndarray:
-    """Sample a native mask on the work grid: linear, then one half."""
-    return resample(mask.astype(np.float32), flair.affine, grid, order=1) > 0.5
+def _companions(work_dir: Path, participant: str, has_reference: bool) -> list[Path]:
+    found = [
+        cohort_derivative(work_dir, participant, "mask", desc="brain"),
+        cohort_derivative(work_dir, participant, "mask", space="work", desc="brain"),
+    ]
+    if has_reference:
+        found.append(cohort_derivative(work_dir, participant, "mask", space="work", label="lesion", desc="manual"))
+    return found
 
 
-def _write(  # noqa: PLR0913 - a file and what its side-car says
-    path: Path, data: np.ndarray, like: Image, dtype: type, sources: list[Path], settings: PrepareSettings, extra: dict[str, Any]
-) -> None:
-    write_image(path, data, like, dtype)
-    write_sidecar(path, sources, as_dict(settings), extra)
+def _xfm_path(work_dir: Path, participant: str) -> Path:
+    name = cohort_derivative(work_dir, participant, "xfm", extension=".txt")
+    return name.with_name(f"{participant}_from-T1w_to-FLAIR_mode-image_xfm.txt")
 
 
-def _targets(work_dir: Path, name: str, with_reference: bool) -> dict[str, Path]:
-    targets = {
-        "brain": cohort_derivative(work_dir, name, "mask", desc="brain"),
-        "work_brain": cohort_derivative(work_dir, name, "mask", space="work", desc="brain"),
-        "work": cohort_derivative(work_dir, name, "FLAIR", space="work", desc="preproc"),
-    }
-    if with_reference:
-        targets["reference"] = cohort_derivative(work_dir, name, "mask", space="work", label="lesion", desc="manual")
-    return targets
-
-
-def _key(paths: Mapping[str, Path], settings: PrepareSettings) -> str:
-    for path in paths.values():
-        if not path.is_file():
-            raise MissingDataError(f"expected an image, found nothing at {path.name}. Check the manifest's path.")
-    return content_hash(as_dict(settings), {key: sha256_file(path) for key, path in paths.items()}, _code_hash())
-
-
-@lru_cache(maxsize=1)
-def _code_hash() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return content_hash([file.name for file in files], *files)
-
-
-def _given(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+@functools.lru_cache(maxsize=1)
+def code_hash() -> str:
+    """Return a hash of this room's code: other code, other results, prepare again."""
+    return content_hash([p.read_text(encoding="utf-8") for p in sorted(Path(__file__).parent.glob("*.py"))])

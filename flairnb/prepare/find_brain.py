@@ -15,6 +15,7 @@ from flairnb.prepare.brain import BRAIN_LIMITS_ML, BrainExtraction, extract_brai
 from flairnb.prepare.intensity import head_mask, smooth_sample, tame
 from flairnb.prepare.n4 import bias_field
 from flairnb.prepare.pair import check_field_of_view, register_t1w
+from flairnb.prepare.slabs import sample_slabs
 from flairnb.prepare.stripped import looks_stripped, stripped_mask
 from flairnb.provenance import StageTimer
 from flairnb.settings import PrepareSettings
@@ -28,12 +29,8 @@ class FoundBrain:
 
     Attributes
     ----------
-    probability : (I, J, K) float32 array
-        0..1 on `grid`; 0.5 is the brain's surface.
-    grid : Grid
-        The working grid, or the FLAIR's own where the mask was given.
-    native : (I, J, K) bool array or None
-        The mask on the FLAIR's grid where it needs no resampling.
+    mask : (I, J, K) bool array
+        On the FLAIR's own grid.
     source : str
         ``"t1w"``, ``"flair"``, ``"given"``, ``"stripped"`` or ``"guess"``.
     t1w_xfm : (4, 4) float array or None
@@ -41,9 +38,7 @@ class FoundBrain:
     notes : tuple of str
     """
 
-    probability: NDArray[np.float32]
-    grid: Grid
-    native: NDArray[np.bool_] | None
+    mask: NDArray[np.bool_]
     source: str
     t1w_xfm: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
@@ -71,12 +66,22 @@ def find_brain(
     grid = isotropic_grid(flair.shape, flair.affine, settings.working_spacing_mm)
     with timer("resample"):
         flair_work = smooth_sample(tame(flair.data), flair.affine, grid)
+    found = None
     if t1w is not None:
-        found = _from_t1w(t1w, flair_work, grid, settings, timer)
-        if found.source == "t1w":
-            return found
-        notes += found.notes
-    return _from_flair(flair_work, grid, settings, timer, notes)
+        found, xfm, more = _from_t1w(t1w, flair_work, grid, settings, timer)
+        notes += more
+    if found is not None:
+        return FoundBrain(_to_flair(found, grid, flair), "t1w", xfm, notes)
+    found = _from_flair(flair_work, grid, settings, timer)
+    source = "flair"
+    if not is_plausible(found):
+        source = "guess"
+        notes += (f"brain extraction gave {found.volume_ml:.0f} ml, which no brain has: look at the brain mask before anything else",)
+    return FoundBrain(_to_flair(found, grid, flair), source, None, notes)
+
+
+def _to_flair(found: BrainExtraction, grid: Grid, flair: Image) -> NDArray[np.bool_]:
+    return sample_slabs(found.probability, grid.affine, flair.grid) > 0.5
 
 
 def _given(flair: Image, mask: NDArray[np.bool_], source: str, notes: tuple[str, ...] = ()) -> FoundBrain:
@@ -85,7 +90,7 @@ def _given(flair: Image, mask: NDArray[np.bool_], source: str, notes: tuple[str,
     volume = float(mask.sum()) * flair.voxel_volume_ml
     if not BRAIN_LIMITS_ML[0] <= volume <= BRAIN_LIMITS_ML[1]:
         notes += (f"the brain mask holds {volume:.0f} ml; {BRAIN_LIMITS_ML[0]:.0f} to {BRAIN_LIMITS_ML[1]:.0f} ml are usual",)
-    return FoundBrain(mask.astype(np.float32), flair.grid, mask, source, None, notes)
+    return FoundBrain(mask, source, None, notes)
 
 
 def _corrected(data: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer) -> NDArray[np.float32]:
@@ -97,30 +102,27 @@ def _corrected(data: NDArray, grid: Grid, settings: PrepareSettings, timer: Stag
         return tame(data / field, 0, 99.5)
 
 
-def _from_t1w(t1w: Image, flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer) -> FoundBrain:
+def _from_t1w(
+    t1w: Image, flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer
+) -> tuple[BrainExtraction | None, NDArray[np.float64] | None, tuple[str, ...]]:
+    """Return the brain (None where T1w does not help), FLAIR world to T1w world, and notes."""
     check_field_of_view(t1w, "T1w")
     with timer("register"):
         pair = register_t1w(t1w, flair_work, grid, settings)
     if not pair.matches:
-        return FoundBrain(flair_work, grid, None, "failed", None, pair.notes)
+        return None, None, pair.notes
     lead = _corrected(pair.t1w_work, grid, settings, timer)
     with timer("brain"):
         found = _extract([lead, flair_work], grid, settings)
     if not is_plausible(found):
-        note = f"brain extraction from T1w gave {found.volume_ml:.0f} ml; the FLAIR alone was used"
-        return FoundBrain(flair_work, grid, None, "failed", None, (*pair.notes, note))
-    return FoundBrain(found.probability, grid, None, "t1w", pair.xfm, pair.notes)
+        return None, None, (*pair.notes, f"brain extraction from T1w gave {found.volume_ml:.0f} ml; the FLAIR alone was used")
+    return found, pair.xfm, pair.notes
 
 
-def _from_flair(flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer, notes: tuple[str, ...]) -> FoundBrain:
+def _from_flair(flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer) -> BrainExtraction:
     lead = _corrected(flair_work, grid, settings, timer)
     with timer("brain"):
-        found = _extract([lead], grid, settings)
-    source = "flair"
-    if not is_plausible(found):
-        source = "guess"
-        notes += (f"brain extraction gave {found.volume_ml:.0f} ml, which no brain has: look at the brain mask before anything else",)
-    return FoundBrain(found.probability, grid, None, source, None, notes)
+        return _extract([lead], grid, settings)
 
 
 def _extract(channels: list[NDArray], grid: Grid, settings: PrepareSettings) -> BrainExtraction:

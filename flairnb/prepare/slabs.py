@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flairnb.geometry import Grid, resample
+from flairnb.geometry import Grid, resample, spacing_mm
+from flairnb.prepare.intensity import smooth_sample
 
 
 def sample_slabs(data: NDArray, affine: ArrayLike, grid: Grid, order: int = 1) -> NDArray[np.float32]:
@@ -27,7 +28,7 @@ def sample_slabs(data: NDArray, affine: ArrayLike, grid: Grid, order: int = 1) -
     -------
     (grid.shape) float32 array
     """
-    source_mm = float(np.linalg.norm(np.asarray(affine, float)[:3, :3], axis=0).min())
+    source_mm = float(spacing_mm(affine).min())
     axis = int(np.argmax(grid.spacing_mm))
     count = round(float(grid.spacing_mm[axis]) / source_mm) if order else 1
     if count <= 1:
@@ -38,3 +39,19 @@ def sample_slabs(data: NDArray, affine: ArrayLike, grid: Grid, order: int = 1) -
         moved[:3, 3] += moved[:3, axis] * offset
         total += resample(data, affine, Grid(grid.shape, moved), order=order)
     return total / np.float32(count)
+
+
+def to_work(data: NDArray, affine: ArrayLike, grid: Grid) -> NDArray[np.float32]:
+    """Sample an image on the work grid, linearly (article, Image Preprocessing).
+
+    Where the work grid is coarser than 1.5 native voxels (fast profiles
+    only) the image is smoothed first, so that nothing is skipped.
+    """
+    if float(grid.spacing_mm.min()) > 1.5 * float(spacing_mm(affine).min()):
+        return smooth_sample(data, affine, grid)
+    return resample(data, affine, grid, order=1)
+
+
+def mask_to_work(mask: NDArray, affine: ArrayLike, grid: Grid) -> NDArray[np.bool_]:
+    """Bring a mask to the work grid: sampled as an image, cut at a half."""
+    return to_work(np.asarray(mask, dtype=np.float32), affine, grid) >= 0.5

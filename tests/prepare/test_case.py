@@ -1,0 +1,92 @@
+"""A whole examination: given mask, stripped, with skull; errors and notes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from flairnb.errors import GeometryError, InputError
+from flairnb.images import Image
+from flairnb.prepare.case import normalise, prepare_case
+from flairnb.prepare.native import to_native
+from flairnb.settings import load
+
+pytest.importorskip("ants")
+FAST = dataclasses.replace(load("demo").prepare, spacing_mm=3.0, working_spacing_mm=5.0, n4=False)
+
+
+def test_normalise_gives_mean_zero_and_sd_one_inside_and_zero_outside(rng):
+    data, brain = rng.normal(80, 12, (7, 8, 9)), rng.random((7, 8, 9)) < 0.6
+    out, mean, sd = normalise(data, brain)
+    np.testing.assert_allclose(out[brain] * sd + mean, data[brain], rtol=1e-5)
+    assert out[brain].mean(dtype=float) == pytest.approx(0, abs=1e-6)
+    assert out[brain].std(dtype=float) == pytest.approx(1, abs=1e-6)
+    assert not out[~brain].any()
+
+
+def test_normalise_of_an_empty_or_flat_mask_is_finite():
+    flat = np.full((7, 8, 9), 5.0)
+    assert normalise(flat, np.zeros(flat.shape, bool))[1:] == (0.0, 1.0)
+    out, mean, sd = normalise(flat, np.ones(flat.shape, bool))
+    assert (mean, sd) == (5.0, 1.0) and not out.any()
+
+
+def test_given_mask_is_kept_exactly_and_normalises_the_work_image(head):
+    flair, brain = head
+    case = prepare_case(flair, brain_mask=brain, settings=FAST)
+    np.testing.assert_array_equal(case.brain_native, brain)
+    assert case.brain_source == "given" and case.notes == ()
+    np.testing.assert_allclose(case.work_grid.spacing_mm, 3.0)
+    assert case.work[case.work_brain].mean(dtype=float) == pytest.approx(0, abs=1e-5)
+    assert case.work[case.work_brain].std(dtype=float) == pytest.approx(1, abs=1e-5)
+    assert not case.work[~case.work_brain].any()
+    back = to_native(case.work_brain.astype(np.float32), case) >= 0.5
+    assert 2 * (back & brain).sum() / (back.sum() + brain.sum()) > 0.97
+
+
+def test_head_with_skull_gives_its_brain_and_the_same_bits_twice(head):
+    flair, brain = head
+    first = prepare_case(flair, settings=FAST)
+    second = prepare_case(flair, settings=FAST)
+    assert first.brain_source == "flair"
+    assert 2 * (first.brain_native & brain).sum() / (first.brain_native.sum() + brain.sum()) > 0.9
+    np.testing.assert_array_equal(first.work, second.work)
+    again = prepare_case(flair, brain_mask=first.brain_native, settings=FAST)
+    np.testing.assert_array_equal(first.work, again.work)
+
+
+def test_t1w_of_the_same_head_is_registered_and_used(head, simulated_head):
+    flair, brain = head
+    affine = np.diag([2.5, 2.5, 2.5, 1.0])
+    affine[:3, 3] = (-98, -120, -98)
+    t1w = Image(simulated_head((79, 97, 79), affine, "t1w")[0].astype(np.float32), affine)
+    case = prepare_case(flair, t1w, settings=FAST)
+    assert case.brain_source == "t1w"
+    assert 2 * (case.brain_native & brain).sum() / (case.brain_native.sum() + brain.sum()) > 0.9
+    centre = case.t1w_xfm @ np.array([0, 0, 0, 1.0])
+    assert np.linalg.norm(centre[:3]) < 4.0
+
+
+def test_stripped_input_keeps_its_brain(head):
+    flair, brain = head
+    stripped = Image(np.where(brain, flair.data, 0).astype(np.float32), flair.affine)
+    case = prepare_case(stripped, skull_stripped=True, settings=FAST)
+    assert (case.brain_native == brain).mean() > 0.999
+    assert case.brain_source == "stripped" and case.notes == ()
+    unsaid = prepare_case(stripped, settings=FAST)
+    assert "skull-stripped already" in unsaid.notes[0]
+
+
+def test_mask_of_another_grid_or_empty_is_refused(head):
+    flair, brain = head
+    with pytest.raises(GeometryError):
+        prepare_case(flair, brain_mask=brain[:, :, :-1], settings=FAST)
+    with pytest.raises(InputError, match="empty mask"):
+        prepare_case(flair, brain_mask=np.zeros_like(brain), settings=FAST)
+
+
+def test_tiny_mask_is_noted(head):
+    flair, brain = head
+    small = np.zeros_like(brain)
+    small[35:45, 40:50, 14:18] = True
+    assert "ml are usual" in prepare_case(flair, brain_mask=small, settings=FAST).notes[0]
