@@ -2,9 +2,11 @@
 
 The reference (`manual`) is what the slices show of the true lesion. The second
 reader (`manual2`) is **simulated**: borders drawn a little elsewhere, some
-small lesions missed, a few added. Its numbers were calibrated so that the
-phantom cohort's median Dice between both readers is near the article's 0.805
-(Table 2); they are not a measurement of any person.
+small lesions missed, a few added. Its numbers were calibrated on the 92
+simulated validation cases (seed 2019, heads of 2 mm): median Dice between both
+readers 0.805, mean 0.750, median sensitivity 0.803, median PPV 0.830, where
+the article prints 0.805, 0.759, 0.800 and 0.824 (Table 2). They are not a
+measurement of any person.
 """
 
 from __future__ import annotations
