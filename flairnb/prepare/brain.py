@@ -52,6 +52,7 @@ def extract_brain(
     affine_iterations: Sequence[int] = (100, 50),
     syn_iterations: Sequence[int] = (20, 0),
     refine: bool = True,
+    covered: NDArray[np.bool_] | None = None,
 ) -> BrainExtraction:
     """Find the brain in a head with skull.
 
@@ -67,6 +68,8 @@ def extract_brain(
         Steps a level, coarse to fine; no SyN when empty.
     refine : bool
         Move the mask's surface to where the head's own intensities put it.
+    covered : (I, J, K) bool array, optional
+        Where the first channel has data; elsewhere the second speaks alone.
 
     Notes
     -----
@@ -81,7 +84,7 @@ def extract_brain(
     start = template_start(small, head, coarse, template_head, template_grid.affine)
     matrix, agreement = fit_template(fixed, moving, head, start, affine_iterations)
     prior = _warped_mask(fixed, moving, matrix, syn_iterations, template_brain, grid)
-    probability = refine_brain(channels, prior, float(grid.spacing_mm[0])) if refine else prior
+    probability = refine_brain(channels, prior, float(grid.spacing_mm[0]), covered=covered) if refine else prior
     volume = float((probability > 0.5).sum()) * float(np.prod(grid.spacing_mm)) / 1000
     return BrainExtraction(probability, volume, matrix, agreement)
 
@@ -95,19 +98,29 @@ def fit_template(
 ) -> tuple[NDArray[np.float64], float]:
     """Return the best affine, head world to template world, and its mutual information inside the head.
 
-    A similarity by the whole image finds the head; an affine by the whole
-    image fits heads that are all in view; an affine by the head alone fits
-    those whose vertex or skull base is cut off. The plausible one that
-    explains the head best is taken.
+    A similarity by the whole image finds the head; then the head alone counts
+    (by the whole image, a head whose vertex is cut off stretches the
+    template). Where that leads astray, an affine by the whole image is tried.
     """
-    similar = refine_linear(fixed, moving, start, "Similarity", iterations)
-    whole = refine_linear(fixed, moving, similar, "Affine", iterations)
-    inner = refine_linear(fixed, moving, similar, "Affine", iterations, fixed_mask=head.astype(np.float32))
+    inside = head.astype(np.float32)
     grid = Grid(fixed[0].shape, fixed[1])
-    found = [m for m in (similar, whole, inner) if is_plausible_affine(m)] or [start]
-    scores = [mutual_information(fixed[0][head], resample(moving[0], moving[1], grid, world=m)[head]) for m in found]
+
+    def score(matrix: NDArray) -> float:
+        if not is_plausible_affine(matrix):
+            return 0.0
+        return mutual_information(fixed[0][head], resample(moving[0], moving[1], grid, world=matrix)[head])
+
+    similar = refine_linear(fixed, moving, start, "Similarity", iterations)
+    inner = refine_linear(fixed, moving, similar, "Similarity", iterations, fixed_mask=inside)
+    inner = refine_linear(fixed, moving, inner, "Affine", iterations, fixed_mask=inside)
+    found = [inner, similar]
+    scores = [score(m) for m in found]
+    if scores[0] <= scores[1]:
+        found.append(refine_linear(fixed, moving, similar, "Affine", iterations))
+        found.append(start)
+        scores = [score(m) for m in found]
     best = int(np.argmax(scores))
-    return found[best], float(scores[best])
+    return found[best], scores[best]
 
 
 def _coarse_template() -> tuple[NDArray[np.float32], NDArray[np.float32], Grid]:

@@ -27,23 +27,21 @@ if TYPE_CHECKING:
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def load_ants(seed: int = 0, threads: int = 2) -> ModuleType:
-    """Import ANTs with a fixed seed and thread count, so that results repeat.
+def load_ants(seed: int = 0) -> ModuleType:
+    """Import ANTs with a fixed seed and one thread, so that results repeat.
 
     Parameters
     ----------
     seed : int
-        Seed of ITK's samplers; the same seed, machine and threads give the
-        same bits.
-    threads : int
-        ITK threads. ITK reads them once: the first call in a process counts.
+        Seed of ITK's samplers; the same seed and machine give the same bits.
 
     Raises
     ------
     EnvironmentProblem
         antspyx is not installed.
     """
-    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", str(max(1, int(threads))))
+    # More ITK threads sum mutual information in changing order: results would differ in the last digits and then more.
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
     try:
         import ants
     except ImportError as error:

@@ -87,7 +87,7 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
     seed : int
         Seed of ANTs' samplers.
     threads : int
-        Upper limit; ANTs itself runs on one, for results that repeat.
+        Not used by ANTs, which runs on one thread for results that repeat.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
         on another grid.
     """
     settings = settings or load("paper").prepare
-    bridge.load_ants(seed, threads)
+    bridge.load_ants(seed)
     timer = StageTimer()
     if brain_mask is not None:
         check_same_grid(flair.grid, Grid(np.shape(brain_mask), flair.affine), "brain mask")

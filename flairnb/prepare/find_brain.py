@@ -113,7 +113,7 @@ def _from_t1w(
         return None, None, pair.notes
     lead = _corrected(pair.t1w_work, grid, settings, timer)
     with timer("brain"):
-        found = _extract([lead, flair_work], grid, settings)
+        found = _extract([lead, flair_work], grid, settings, pair.covered)
     if not is_plausible(found):
         return None, None, (*pair.notes, f"brain extraction from T1w gave {found.volume_ml:.0f} ml; the FLAIR alone was used")
     return found, pair.xfm, pair.notes
@@ -125,8 +125,8 @@ def _from_flair(flair_work: NDArray, grid: Grid, settings: PrepareSettings, time
         return _extract([lead], grid, settings)
 
 
-def _extract(channels: list[NDArray], grid: Grid, settings: PrepareSettings) -> BrainExtraction:
-    return extract_brain(channels, grid, settings.affine_iterations, settings.syn_iterations, settings.refine_mask)
+def _extract(channels: list[NDArray], grid: Grid, settings: PrepareSettings, covered: NDArray | None = None) -> BrainExtraction:
+    return extract_brain(channels, grid, settings.affine_iterations, settings.syn_iterations, settings.refine_mask, covered)
 
 
 def is_plausible(found: BrainExtraction) -> bool:

@@ -67,6 +67,8 @@ def head_mask(data: NDArray) -> NDArray[np.bool_]:
     """Mark the head (largest bright component, closed and filled slice by slice)."""
     from scipy import ndimage
 
+    if not np.any(data > 0):
+        return np.zeros(data.shape, dtype=bool)
     bright = ndimage.gaussian_filter(data, 1.0) > 0.5 * otsu(data)
     labels, n = ndimage.label(bright)
     if n == 0:

@@ -30,12 +30,15 @@ class Pair:
         T1w on the FLAIR's working grid, 0..1.
     matches : bool
         Whether the two can be one head.
+    covered : (I, J, K) bool array
+        Where the T1w has data; its field of view may end inside the FLAIR's.
     notes : tuple of str
     """
 
     xfm: NDArray[np.float64]
     t1w_work: NDArray[np.float32]
     matches: bool
+    covered: NDArray[np.bool_]
     notes: tuple[str, ...] = ()
 
 
@@ -67,11 +70,12 @@ def register_t1w(t1w: Image, flair_work: NDArray, grid: Grid, settings: PrepareS
     start, _ = best_start(*fixed, moving, own.affine, rigid_starts(*fixed, moving, own.affine))
     xfm = refine_linear(fixed, (moving, own.affine), start, "Rigid", _fewer(settings.affine_iterations))
     on_flair = resample(moving, own.affine, grid, world=xfm)
+    covered = resample(np.ones(moving.shape, np.float32), own.affine, grid, world=xfm) > 0.5
     score, overlap = agreement(flair_work, on_flair)
     if overlap < 0.7:
-        return Pair(xfm, on_flair, False, (f"T1w and FLAIR overlap by {overlap:.0%} of the head only; the T1w was not used",))
+        return Pair(xfm, on_flair, False, covered, (f"T1w and FLAIR overlap by {overlap:.0%} of the head only; the T1w was not used",))
     notes = () if score > 1.03 else ("T1w and FLAIR agree poorly after registration: are they of one patient?",)
-    return Pair(xfm, on_flair, True, notes)
+    return Pair(xfm, on_flair, True, covered, notes)
 
 
 def _fewer(iterations: tuple[int, ...]) -> tuple[int, ...]:

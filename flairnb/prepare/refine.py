@@ -35,7 +35,13 @@ class Refinement:
     bins: int = 24
 
 
-def refine_brain(channels: Sequence[NDArray], prior: NDArray, spacing_mm: float, options: Refinement | None = None) -> NDArray[np.float32]:
+def refine_brain(
+    channels: Sequence[NDArray],
+    prior: NDArray,
+    spacing_mm: float,
+    options: Refinement | None = None,
+    covered: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
     """Refine a brain mask by the intensities of one or two images.
 
     Parameters
@@ -47,6 +53,8 @@ def refine_brain(channels: Sequence[NDArray], prior: NDArray, spacing_mm: float,
     spacing_mm : float
         Voxel edge.
     options : Refinement, optional
+    covered : (I, J, K) bool array, optional
+        Where the first of two images has data; elsewhere the second decides.
 
     Returns
     -------
@@ -67,7 +75,7 @@ def refine_brain(channels: Sequence[NDArray], prior: NDArray, spacing_mm: float,
         outside = (distance < -options.gap_mm) & (distance > -options.shell_mm)
         if inside.sum() < 200 or outside.sum() < 200:
             return np.asarray(prior, np.float32)
-        odds = _evidence(images, inside, outside, options) + prior_odds
+        odds = _evidence_where(images, None if covered is None else covered[box], inside, outside, options) + prior_odds
         mask = clean_shape(_smooth_posterior(odds, spacing_mm, options) > 0.5, spacing_mm, options)
         if not mask.any():
             return np.asarray(prior, np.float32)
@@ -90,6 +98,16 @@ def signed_distance(mask: NDArray[np.bool_], spacing_mm: float) -> NDArray[np.fl
     inner = ndimage.distance_transform_edt(mask)
     outer = ndimage.distance_transform_edt(~mask)
     return ((inner - outer - np.where(mask, 0.5, -0.5)) * spacing_mm).astype(np.float32)
+
+
+def _evidence_where(
+    images: Sequence[NDArray], covered: NDArray | None, inside: NDArray[np.bool_], outside: NDArray[np.bool_], options: Refinement
+) -> NDArray[np.float32]:
+    """Return the joint evidence where the first image has data, else that of the second alone."""
+    if covered is None or len(images) < 2 or covered.all():
+        return _evidence(images, inside, outside, options)
+    joint = _evidence(images, inside & covered, outside & covered, options)
+    return np.where(covered, joint, _evidence(images[1:], inside, outside, options))
 
 
 def _evidence(images: Sequence[NDArray], inside: NDArray[np.bool_], outside: NDArray[np.bool_], options: Refinement) -> NDArray[np.float32]:

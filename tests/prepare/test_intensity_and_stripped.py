@@ -59,7 +59,7 @@ def test_stripped_mask_ignores_negative_background_and_fills_ventricles(rng):
 
 
 def test_stripped_brain_is_recognised_and_a_head_is_not(head):
-    shape, affine, brain, _ = brain_only()
+    _shape, affine, brain, _ = brain_only()
     assert looks_stripped(Image(np.where(brain, 90, 0).astype(np.float32), affine))
     assert not looks_stripped(head[0])
 

@@ -59,7 +59,7 @@ def test_lesions_lie_on_the_work_grid_with_their_volume(cohort, head):
     lesion = read_image(path, "lesion")
     native = read_image(root / table["reference_mask"][0], "lesion")
     assert lesion.shape == read_prepared(root, "sub-1").work.shape
-    assert lesion.data.sum() * lesion.voxel_volume_ml == pytest.approx(native.data.sum() * native.voxel_volume_ml, rel=0.15)
+    assert lesion.data.sum() * lesion.voxel_volume_ml == pytest.approx(native.data.sum() * native.voxel_volume_ml, rel=0.25)
 
 
 def test_second_run_touches_nothing_and_returns_the_same_rows(cohort):
