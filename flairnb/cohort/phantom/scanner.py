@@ -176,7 +176,7 @@ def _sample_acquired(acquisition: Acquisition, data: NDArray, affine: NDArray) -
 
     protocol = acquisition.protocol
     pitch = protocol.slice_mm + protocol.gap_mm
-    subslices = 1 if protocol.profile == "none" else max(2, round(pitch / max(_SUBSLICE_MM, 0.9 * float(spacing_mm(affine).min()))))
+    subslices = 1 if protocol.profile == "none" else max(3, round(pitch / max(_SUBSLICE_MM, 0.9 * float(spacing_mm(affine).min()))))
     weight = slice_profile(protocol, subslices)
     reach = len(weight) // 2
     out = np.zeros((*protocol.matrix, acquisition.slices), dtype=np.float32)

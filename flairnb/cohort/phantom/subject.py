@@ -124,7 +124,7 @@ def scan_subject(lesions: LesionMap, row: Mapping[str, Any], rngs: Mapping[str, 
     flair = placed["FLAIR"]
     fraction = scanner.sample_fraction(flair, lesions.mask, anatomy.affine)
     brain = scanner.sample_fraction(flair, anatomy.brain, anatomy.affine) > 0.5
-    manual = reader.reference_mask(fraction)
+    manual = reader.reference_mask(fraction, flair.grid.spacing_mm)
     manual2 = manual.copy()
     if manual.any():
         bright = images["FLAIR"] > np.percentile(images["FLAIR"][brain], 85)
@@ -250,7 +250,7 @@ def _bids_fields(acquisition: scanner.Acquisition, row: Mapping[str, Any]) -> di
 
 def _mask_fields(who: str, flair_name: str) -> dict[str, Any]:
     said = {
-        "manual": "Reference: half or more of a voxel is simulated lesion; diluted small lesions at half of their peak",
+        "manual": "Reference: half or more of a voxel is simulated lesion; where a slice dilutes it, half of the peak nearby",
         "manual2": "Simulated second reader, calibrated to the article's human Dice of 0.805; no person drew it",
     }[who]
     return {"Type": "Lesion", "Sources": [flair_name], "Simulated": True, "Description": said}
