@@ -24,6 +24,10 @@ from flairnb.provenance import atomic_path
 if TYPE_CHECKING:
     import ants
 
+# ITK reads its thread count once, so it is set before anything imports ANTs. With more than one thread mutual
+# information is summed in changing order: results differ in the last digits first, then in the mask.
+os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
+
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -40,8 +44,6 @@ def load_ants(seed: int = 0) -> ModuleType:
     EnvironmentProblem
         antspyx is not installed.
     """
-    # More ITK threads sum mutual information in changing order: results would differ in the last digits and then more.
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
     try:
         import ants
     except ImportError as error:
