@@ -43,7 +43,7 @@ def test_content_hashes_see_values_types_and_files(tmp_path):
     assert base == provenance.content_hash({"a": 1}, np.arange(3), tmp_path / "x")
     assert base != provenance.content_hash({"a": 2}, np.arange(3), tmp_path / "x")
     assert base != provenance.content_hash({"a": 1}, np.arange(3).astype(np.float64), tmp_path / "x")
-    (tmp_path / "x").write_bytes(b"abd")
+    (tmp_path / "x").write_bytes(b"abe")
     assert base != provenance.content_hash({"a": 1}, np.arange(3), tmp_path / "x")
 
 
