@@ -26,9 +26,9 @@ def test_reference_is_the_half_volume_voxels_of_a_large_lesion():
     assert np.array_equal(reference_mask(fraction), fraction > 0.5)
 
 
-def test_diluted_small_lesion_is_outlined_at_half_its_peak_and_an_invisible_one_is_not():
+def test_diluted_small_lesion_is_outlined_at_a_lower_cut_and_an_invisible_one_is_not():
     fraction = np.zeros((9, 8, 7), dtype=np.float32)
-    fraction[1, 1:4, 1] = (0.16, 0.4, 0.25)
+    fraction[1, 1:4, 1] = (0.25, 0.4, 0.32)
     fraction[7, 6, 5] = 0.15
     expected = np.zeros(fraction.shape, dtype=bool)
     expected[1, 2:4, 1] = True

@@ -250,7 +250,7 @@ def _bids_fields(acquisition: scanner.Acquisition, row: Mapping[str, Any]) -> di
 
 def _mask_fields(who: str, flair_name: str) -> dict[str, Any]:
     said = {
-        "manual": "Reference: half or more of a voxel is simulated lesion; where a slice dilutes it, half of the peak nearby",
+        "manual": "Reference: half or more of a voxel is simulated lesion; a lower share where a thick slice dilutes it",
         "manual2": "Simulated second reader, calibrated to the article's human Dice of 0.805; no person drew it",
     }[who]
     return {"Type": "Lesion", "Sources": [flair_name], "Simulated": True, "Description": said}
