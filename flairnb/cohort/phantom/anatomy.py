@@ -14,6 +14,7 @@ from scipy import ndimage
 from flairnb.cohort.phantom.heads import Head, head_from_label_map, head_from_templates
 from flairnb.cohort.phantom.noise import fractal_field, smooth_field
 from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, PARENCHYMA, Tissue, is_in
+from flairnb.geometry import mask_box
 
 __all__ = ["Anatomy", "Tissue", "draw_anatomy"]
 
@@ -124,12 +125,14 @@ def _source_spacing(spacing_mm: float) -> float:
 
 
 def _closing(mask: NDArray[np.bool_], radius_vox: float) -> NDArray[np.bool_]:
-    """Close with a ball, through distance maps (any radius at the same cost)."""
+    """Close with a ball, through distance maps (any radius at the same cost), inside the mask's own box."""
+    box = mask_box(mask)
     pad = int(np.ceil(radius_vox)) + 1
-    padded = np.pad(mask, pad)
+    padded = np.pad(mask[box], pad)
     grown = ndimage.distance_transform_edt(~padded) <= radius_vox
-    closed = ndimage.distance_transform_edt(grown) > radius_vox
-    return closed[tuple(slice(pad, -pad) for _ in range(3))] | mask
+    closed = mask.copy()
+    closed[box] |= (ndimage.distance_transform_edt(grown) > radius_vox)[tuple(slice(pad, -pad) for _ in range(3))]
+    return closed
 
 
 def _warp(
