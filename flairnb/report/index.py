@@ -15,13 +15,14 @@ from flairnb.report.record import Outcome, git_state, lock_hash, now
 FIGURES = (
     (
         "examples",
-        "One slice of several validation cases: the FLAIR image alone, the network's lesion outline, and the "
+        "One slice of several validation cases: the FLAIR image alone, the network's lesion outlines, and the "
         "reference reader's (layout of the paper's Figure 3). Radiological convention: the patient's right (R) is on the left.",
     ),
     (
         "dice_by_method",
-        "Dice score of every validation case by method, with the median (layout of the paper's Figure 1A). Dice is the overlap "
-        "of two outlines: 1 when they are the same, 0 when they share no voxel.",
+        "Median Dice over the validation cases by method, with one standard error of the mean (layout of the paper's Figure 1A). "
+        "Dice is the overlap of two outlines: 1 when they are the same, 0 when they share no voxel. Open diamonds: the paper's "
+        "medians, on real patients.",
     ),
 )
 
