@@ -50,7 +50,7 @@ class Page:
 def banner_for(source: str) -> str:
     """Return the line over every page: what data it shows, and what it is not for."""
     if source == "phantom":
-        return "Simulated patients (phantom data): every image and every number of ours is of people who do not exist. Not for clinical use."
+        return "Simulated patients (phantom data): our images and numbers are of people who do not exist. Not for clinical use."
     return "Research and teaching only. Not for clinical use."
 
 
