@@ -141,7 +141,7 @@ def _strength(lesions: LesionMap, rng: np.random.Generator) -> tuple[NDArray[np.
     voxels lies 1.1 to 1.4 above it, so a threshold confuses some of them.
     """
     anatomy: Anatomy = lesions.anatomy
-    strength = lesions.weight * lesions.signal * np.float32(rng.uniform(0.75, 1.1))
+    strength = lesions.weight * lesions.signal * np.float32(rng.uniform(0.95, 1.3))
     # Everyone has these (loose ependyma and slow fluid at the ventricles, limbic cortex, the pyramidal tract): no lesions.
     distance = anatomy.distance_to_ventricle_mm
     normal = np.where(anatomy.white_matter, rng.uniform(0.05, 0.3) * np.exp(-distance / rng.uniform(0.7, 1.6)), 0).astype(np.float32)
