@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,19 @@ def write_index(report: Path, chapters: list[Chapter], outcomes: list[Outcome], 
     path = Path(report) / "index.html"
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    publish_figures(Path(work_dir), Path(report))
     return path
+
+
+def publish_figures(work_dir: Path, report: Path) -> list[Path]:
+    """Copy the run's figures into ``figures/`` of the report, for slides and for the README."""
+    copies = []
+    for source in sorted((work_dir / "figures").glob("*.png")):
+        target = report / "figures" / source.name
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+        copies.append(target)
+    return copies
 
 
 def render_index(chapters: list[Chapter], outcomes: list[Outcome], settings: Any, work_dir: Path) -> str:

@@ -89,3 +89,13 @@ def test_errors_are_shown_without_terminal_codes():
 
 def test_real_data_pages_do_not_claim_to_be_simulated():
     assert "imulated" not in banner_for("manifest") and "clinical" in banner_for("manifest")
+
+
+def test_figures_of_a_run_are_copied_beside_the_report(tmp_path):
+    from flairnb.report.index import publish_figures
+
+    (tmp_path / "work" / "figures").mkdir(parents=True)
+    (tmp_path / "work" / "figures" / "examples.png").write_bytes(b"picture")
+    assert publish_figures(tmp_path / "work", tmp_path / "report") == [tmp_path / "report" / "figures" / "examples.png"]
+    assert (tmp_path / "report" / "figures" / "examples.png").read_bytes() == b"picture"
+    assert publish_figures(tmp_path / "nothing", tmp_path / "report") == []
