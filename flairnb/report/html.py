@@ -80,6 +80,7 @@ def render_notebook(notebook: Any, page: Page) -> str:
 
     notebook = copy.deepcopy(notebook)
     notebook.metadata.pop("widgets", None)
+    _shorten_folders(notebook)
     config = Config()
     config.NbConvertBase.display_data_priority = PRIORITY
     exporter = HTMLExporter(
@@ -99,6 +100,18 @@ def render_notebook(notebook: Any, page: Page) -> str:
     text, _ = exporter.from_notebook_node(notebook, resources={"page": context})
     check_self_contained(text, page.title)
     return text
+
+
+def _shorten_folders(notebook: Any) -> None:
+    """Show the last part only of the folders that were handed to a notebook: a page names no folder of a machine."""
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.source = re.sub(
+                r'^((?:data|out)_dir\s*=\s*)(["\'])(.+)\2',
+                lambda m: f"{m[1]}{m[2]}{Path(m[3]).name}{m[2]}  # shortened",
+                cell.source,
+                flags=re.MULTILINE,
+            )
 
 
 def write_page(notebook: Any, page: Page, path: Path) -> Path:

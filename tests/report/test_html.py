@@ -99,3 +99,15 @@ def test_figures_of_a_run_are_copied_beside_the_report(tmp_path):
     assert publish_figures(tmp_path / "work", tmp_path / "report") == [tmp_path / "report" / "figures" / "examples.png"]
     assert (tmp_path / "report" / "figures" / "examples.png").read_bytes() == b"picture"
     assert publish_figures(tmp_path / "nothing", tmp_path / "report") == []
+
+
+def test_injected_folders_are_shortened():
+    import nbformat
+
+    from flairnb.report import html
+
+    cell = nbformat.v4.new_code_cell('profile = "demo"\nout_dir = "/somewhere/on/a/machine/work"\ndata_dir = ""')
+    cell.metadata["tags"] = ["injected-parameters"]
+    book = nbformat.v4.new_notebook(cells=[cell])
+    html._shorten_folders(book)
+    assert book.cells[0].source == 'profile = "demo"\nout_dir = "work"  # shortened\ndata_dir = ""'
