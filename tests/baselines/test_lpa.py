@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flairnb.baselines.lpa import LATTICE, features, fit_lpa, lattice_weights, lesion_probability, sample_rows
+from flairnb.baselines.mixture import relabel
+from flairnb.baselines.prune import drop_isolated, drop_near, drop_small, fill, join_bright, outer_csf
+from flairnb.baselines.tuning import dice_of
+
+
+def fitted(heads):
+    rows = [sample_rows(case, lesion, (300, 1500), np.random.default_rng(n)) for n, (case, lesion) in enumerate(heads)]
+    return fit_lpa(*(np.concatenate(part) for part in zip(*rows, strict=True)))
+
+
+def test_the_lesion_of_a_new_head_is_found_without_t1w(heads):
+    model = fitted(heads[:2])
+    case, lesion = heads[2]
+    probability = lesion_probability(replace(case, t1w=None, tissue=None), model)
+    assert probability.min() >= 0 and probability.max() <= 1
+    assert dice_of(probability >= 0.3, lesion) > 0.6
+    assert model.slope > 0
+
+
+def test_the_fit_repeats_bit_for_bit(heads):
+    one, two = fitted(heads), fitted(heads)
+    assert one.slope == two.slope and one.intercept == two.intercept
+    np.testing.assert_array_equal(one.spatial, two.spatial)
+
+
+def test_rows_stand_for_all_voxels_of_the_head(heads, rng):
+    case, lesion = heads[0]
+    _, labels, weight = sample_rows(case, lesion, (20, 50), rng)
+    assert weight[labels].sum() == pytest.approx((lesion & case.brain).sum())
+    assert weight[~labels].sum() == pytest.approx((case.brain & ~lesion).sum())
+
+
+def test_lattice_weights_sum_to_one_and_do_not_tell_left_from_right(rng):
+    place = rng.uniform((-70, -100, -60), (70, 70, 80), (200, 3))
+    weights = lattice_weights(place)
+    assert weights.shape == (200, np.prod(LATTICE))
+    np.testing.assert_allclose(np.asarray(weights.sum(axis=1)).ravel(), 1)
+    np.testing.assert_allclose(weights.toarray(), lattice_weights(place * [-1, 1, 1]).toarray())
+
+
+def test_the_lesion_is_brighter_than_its_surroundings(heads):
+    case, lesion = heads[0]
+    found = features(case)
+    assert found.weighted[lesion].mean() > 10 * found.weighted[case.brain & ~lesion].mean()
+    assert (found.labels[~case.brain] == 0).all()
+
+
+def test_relabelling_recovers_three_classes(rng):
+    truth = rng.integers(0, 3, 6000)
+    values = np.array([20.0, 120.0, 90.0])[truth] + rng.normal(0, 4, 6000)
+    priors = np.full((3, 6000), 0.15)
+    priors[truth, np.arange(6000)] = 0.7
+    assert (relabel(values, priors) == truth).mean() > 0.99
+
+
+def test_csf_that_outshines_grey_matter_is_grey_matter(rng):
+    values = np.concatenate([rng.normal(20, 3, 500), rng.normal(120, 3, 500), rng.normal(90, 3, 500), [500.0]])
+    priors = np.zeros((3, 1501)) + 0.02
+    for k in range(3):
+        priors[k, 500 * k : 500 * (k + 1)] = 0.96
+    priors[0, 1500] = 0.96
+    assert relabel(values, priors)[1500] == 1
+
+
+def test_pruning_steps_one_by_one():
+    values = np.zeros((9, 9, 7))
+    values[2:5, 2:5, 3] = 0.8
+    values[7, 7, 5] = 0.9
+    assert drop_isolated(values)[7, 7, 5] == 0 and drop_isolated(values)[3, 3, 3] == 0.8
+    assert drop_small(values, 0.002)[7, 7, 5] == 0 and drop_small(values, 0.002)[3, 3, 3] == 0.8
+    holed = np.ones((3, 3, 3))
+    holed[1, 1, 1] = 0
+    assert fill(holed)[1, 1, 1] == 1.0
+    bright = np.zeros(values.shape, bool)
+    bright[3, 3, 4] = True
+    assert join_bright(values, bright)[3, 3, 4] == pytest.approx(0.8)
+    assert np.count_nonzero(join_bright(values, bright)) == np.count_nonzero(values) + 1
+
+
+def test_a_strong_lesion_that_the_rim_would_weaken_is_given_back():
+    values, near = np.zeros((8, 8, 6)), np.zeros((8, 8, 6), bool)
+    values[1:5, 2, 2] = (0.9, 0.9, 0.9, 0.3)
+    values[1:3, 6, 4] = 0.3
+    near[1:4, 2, 2] = near[1, 6, 4] = True
+    found = drop_near(values, near)
+    np.testing.assert_allclose(found[1:5, 2, 2], (0.9, 0.9, 0.9, 0.3))
+    assert found[1, 6, 4] == 0 and found[2, 6, 4] == 0.3
+    near[4, 2, 2] = True
+    assert not drop_near(values, near)[1:5, 2, 2].any()
+
+
+def test_the_ventricles_are_not_outer_csf(heads):
+    case, _ = heads[0]
+    place = case.mni(np.ones(case.brain.shape, bool)).reshape(*case.brain.shape, 3)
+    outer = outer_csf(np.where(case.brain, 1, 0), case)
+    inside = case.brain & (np.abs(place - [8, 5, 12]) < 4).all(axis=-1)
+    top = case.brain & (place[..., 2] > 60)
+    assert inside.any() and not outer[inside].any()
+    assert outer[top].all()
