@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-_EXTENSION = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
+_EXTENSION = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
 
 
 def flair_stem(path: str | os.PathLike) -> str:

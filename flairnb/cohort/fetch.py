@@ -18,6 +18,8 @@ from flairnb.errors import InputError, MissingDataError, WorkFailed
 from flairnb.provenance import atomic_path, sha256_file
 
 REGISTRY_COLUMNS = ("dataset", "name", "url", "sha256", "licence", "citation", "kind")
+#: Longest silence of a server in seconds, and how often a download is begun again.
+SILENCE_S, ATTEMPTS = 60.0, 3
 _LOG = logging.getLogger(__name__)
 
 
@@ -167,11 +169,24 @@ def _copy(source: Path, target: Path, sha256: str) -> None:
 
 
 def _download(url: str, target: Path, sha256: str) -> None:
-    """Let pooch's downloader write to a temporary name; requests' errors are OSErrors."""
+    """Let pooch's downloader (requests) write to a temporary name; begin again when the connection breaks.
+
+    What arrived of a broken download is thrown away: the files are small, and
+    half of one cannot be checked. A file that arrived whole but is not the
+    published one is not asked for again.
+    """
     import pooch
+    from requests.exceptions import ChunkedEncodingError, ConnectionError, Timeout
 
     with atomic_path(target) as temporary:
-        pooch.HTTPDownloader(progressbar=False, timeout=60)(url, str(temporary), None)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                pooch.HTTPDownloader(progressbar=False, timeout=SILENCE_S)(url, str(temporary), None)
+                break
+            except (ChunkedEncodingError, ConnectionError, Timeout) as error:
+                if attempt == ATTEMPTS:
+                    raise
+                _LOG.info("%s: %s, beginning again", target.name, type(error).__name__)
         _check(temporary, sha256)
 
 

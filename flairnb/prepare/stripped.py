@@ -26,7 +26,7 @@ def stripped_mask(flair: Image) -> NDArray[np.bool_]:
     """
     from scipy import ndimage
 
-    data = flair.data - _background(flair.data)
+    data = flair.data - background(flair.data)
     foreground = data[data > 0]
     if foreground.size == 0:
         return np.zeros(data.shape, dtype=bool)
@@ -46,16 +46,16 @@ def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return ndimage.binary_fill_holes(mask)
 
 
-def _background(data: NDArray) -> float:
-    """Return the value that fills the image's border (its median)."""
+def background(data: NDArray) -> float:
+    """Return the value that fills the image's border: the median of its six faces."""
     faces = [data[0], data[-1], data[:, 0], data[:, -1], data[:, :, 0], data[:, :, -1]]
     return float(np.median(np.concatenate([f.ravel() for f in faces])))
 
 
 def looks_stripped(image: Image) -> bool:
     """Tell whether an image holds no more than a brain on an empty background."""
-    background = _background(image.data)
-    empty = float(np.mean(np.abs(image.data - background) <= 1e-6 * max(1.0, float(np.abs(image.data).max()))))
+    fill = background(image.data)
+    empty = float(np.mean(np.abs(image.data - fill) <= 1e-6 * max(1.0, float(np.abs(image.data).max()))))
     if empty < _MIN_EMPTY_FRACTION:
         return False
     volume = float(stripped_mask(image).sum()) * image.voxel_volume_ml

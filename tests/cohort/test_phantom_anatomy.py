@@ -58,7 +58,8 @@ def test_distances_are_in_millimetres(anatomy):
     ventricle = np.argwhere(is_in(anatomy.tissue, Tissue.VENTRICLE, Tissue.CHOROID))
     for at in np.argwhere(anatomy.white_matter)[::4000]:
         nearest = np.sqrt(((ventricle - at) ** 2).sum(axis=1).min()) * SPACING
-        assert anatomy.distance_to_ventricle_mm[tuple(at)] == pytest.approx(nearest, rel=1e-4)
+        found = anatomy.distance_to_ventricle_mm[tuple(at)]
+        assert found == pytest.approx(nearest, rel=1e-4) if nearest <= 30 else found > 30
 
 
 def test_smooth_fields_have_unit_spread_and_get_smoother(rng):

@@ -1,5 +1,7 @@
 """Registration recovers known transforms of a simulated head."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,7 +59,7 @@ def test_t1w_of_another_head_size_is_refused(head, thick_affine):
     grid = isotropic_grid(image.shape, image.affine, 4.0)
     flair_work = smooth_sample(tame(image.data), image.affine, grid)
     with pytest.raises(InputError, match="mm wide"):
-        register_t1w(Image(image.data, small), flair_work, grid, load("demo").prepare)
+        register_t1w(Image(image.data, small), flair_work, grid, replace(load("demo").prepare, working_spacing_mm=4.0))
 
 
 def test_field_of_view_of_a_thumb_or_a_room_is_refused():

@@ -14,7 +14,11 @@ from scipy import ndimage
 from flairnb.cohort.phantom.heads import Head, head_from_label_map, head_from_templates
 from flairnb.cohort.phantom.noise import fractal_field, smooth_field
 from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, PARENCHYMA, Tissue, is_in
-from flairnb.geometry import mask_box
+from flairnb.geometry import mask_box, near_distance
+
+# MNI152 templates are larger than brains are (Lancaster et al., Human Brain Mapping 2007;28:1194): unscaled, simulated brains
+# with their CSF measured 1.9 to 2.3 litres, where adults have about 1.45. The cube root of 1.45 / 1.95.
+TEMPLATE_SCALE = 0.905
 
 __all__ = ["Anatomy", "Tissue", "draw_anatomy"]
 
@@ -63,13 +67,13 @@ class Anatomy:
 
     @cached_property
     def distance_to_ventricle_mm(self) -> NDArray[np.float32]:
-        """Distance to the nearest ventricle in mm; 0 inside."""
-        return self._distance(is_in(self.tissue, Tissue.VENTRICLE, Tissue.CHOROID))
+        """Distance to the nearest ventricle in mm; 0 inside, constant beyond 30 mm."""
+        return self._distance(is_in(self.tissue, Tissue.VENTRICLE, Tissue.CHOROID), 30.0)
 
     @cached_property
     def distance_to_cortex_mm(self) -> NDArray[np.float32]:
-        """Distance to cortex or sulcal CSF in mm; 0 inside."""
-        return self._distance(is_in(self.tissue, *CORTEX, Tissue.CSF))
+        """Distance to cortex or sulcal CSF in mm; 0 inside, constant beyond 14 mm."""
+        return self._distance(is_in(self.tissue, *CORTEX, Tissue.CSF), 14.0)
 
     @cached_property
     def world(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
@@ -78,8 +82,8 @@ class Anatomy:
         axes = [(np.arange(n, dtype=np.float32) - c) * self.spacing_mm for n, c in zip(self.shape, centre, strict=True)]
         return axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :]
 
-    def _distance(self, target: NDArray[np.bool_]) -> NDArray[np.float32]:
-        return ndimage.distance_transform_edt(~target, sampling=self.spacing_mm).astype(np.float32)
+    def _distance(self, target: NDArray[np.bool_], reach_mm: float) -> NDArray[np.float32]:
+        return near_distance(target, int(np.ceil(reach_mm / self.spacing_mm))) * np.float32(self.spacing_mm)
 
 
 def draw_anatomy(
@@ -109,11 +113,11 @@ def draw_anatomy(
     Anatomy
     """
     if label_maps:
-        head = head_from_label_map(label_maps[int(rng.integers(len(label_maps)))], _source_spacing(spacing_mm))
+        head, scale = head_from_label_map(label_maps[int(rng.integers(len(label_maps)))], _source_spacing(spacing_mm)), 1.0
     else:
-        head = head_from_templates(_source_spacing(spacing_mm))
+        head, scale = head_from_templates(_source_spacing(spacing_mm)), TEMPLATE_SCALE
     age = float(rng.uniform(18, 90)) if age is None else age
-    tissue, right, affine = _warp(rng, head, spacing_mm, whole_head)
+    tissue, right, affine = _warp(rng, head, spacing_mm, whole_head, scale)
     tissue = _age(rng, tissue, spacing_mm, age)
     tissue = _add_details(rng, tissue, right, spacing_mm)
     return Anatomy(tissue, right, float(spacing_mm), affine)
@@ -125,21 +129,21 @@ def _source_spacing(spacing_mm: float) -> float:
 
 
 def _closing(mask: NDArray[np.bool_], radius_vox: float) -> NDArray[np.bool_]:
-    """Close with a ball, through distance maps (any radius at the same cost), inside the mask's own box."""
+    """Close with a ball, through distance maps, inside the mask's own box."""
     box = mask_box(mask)
-    pad = int(np.ceil(radius_vox)) + 1
-    padded = np.pad(mask[box], pad)
-    grown = ndimage.distance_transform_edt(~padded) <= radius_vox
+    reach = max(1, int(np.ceil(radius_vox)))
+    pad = reach + 1
+    grown = near_distance(np.pad(mask[box], pad), reach) <= radius_vox
     closed = mask.copy()
-    closed[box] |= (ndimage.distance_transform_edt(grown) > radius_vox)[tuple(slice(pad, -pad) for _ in range(3))]
+    closed[box] |= (near_distance(~grown, reach) > radius_vox)[tuple(slice(pad, -pad) for _ in range(3))]
     return closed
 
 
 def _warp(
-    rng: np.random.Generator, head: Head, spacing: float, whole_head: bool
+    rng: np.random.Generator, head: Head, spacing: float, whole_head: bool, scale: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]]:
     """Mirror, shear, scale, and bend the head smoothly; labels are sampled by nearest neighbour."""
-    step = head.grid.spacing_mm[0]
+    step = head.grid.spacing_mm[0] * scale
     source, right = head.tissue, head.right_side
     if rng.random() < 0.5:
         source, right = source[::-1], ~right[::-1]
@@ -182,13 +186,13 @@ def _age(rng: np.random.Generator, tissue: NDArray[np.uint8], spacing: float, ag
     sulcus_mm = max(0.0, rng.normal(0.4 * share, 0.25))
     ventricle = tissue == Tissue.VENTRICLE
     if ventricle_mm > 0.3:
-        distance = ndimage.distance_transform_edt(~ventricle, sampling=spacing)
         uneven = ventricle_mm * (1 + 0.3 * smooth_field(rng, tissue.shape, 20 / spacing))
+        distance = near_distance(ventricle, int(np.ceil(uneven.max() / spacing))) * spacing
         tissue[(distance < uneven) & is_in(tissue, Tissue.WM, Tissue.DEEP_GM, Tissue.THALAMUS, Tissue.CSF)] = Tissue.VENTRICLE
     if sulcus_mm > 0.2:
-        csf = is_in(tissue, Tissue.CSF)
-        distance = ndimage.distance_transform_edt(~csf, sampling=spacing)
-        tissue[(distance < sulcus_mm + 0.4 * smooth_field(rng, tissue.shape, 10 / spacing)) & is_in(tissue, *CORTEX)] = Tissue.CSF
+        uneven = sulcus_mm + 0.4 * smooth_field(rng, tissue.shape, 10 / spacing)
+        distance = near_distance(tissue == Tissue.CSF, int(np.ceil(uneven.max() / spacing))) * spacing
+        tissue[(distance < uneven) & is_in(tissue, *CORTEX)] = Tissue.CSF
     return tissue
 
 
@@ -200,11 +204,10 @@ def _add_details(rng: np.random.Generator, tissue: NDArray[np.uint8], right: NDA
         return tissue
     beside = [ndimage.binary_dilation(ventricle & side, iterations=max(1, round(2.2 / spacing))) for side in (right, ~right)]
     tissue[beside[0] & beside[1] & is_in(tissue, Tissue.WM, Tissue.CSF)] = Tissue.SEPTUM
-    depth = ndimage.distance_transform_edt(ventricle, sampling=spacing)
     centre = np.argwhere(ventricle).mean(axis=0)
     j = np.arange(tissue.shape[1])[None, :, None]
     plexus = fractal_field(rng, tissue.shape, (5.0 / spacing, 2.5 / spacing))
-    behind = (j < centre[1] + rng.uniform(-5, 5) / spacing) & (depth > 0.5) & (plexus > rng.uniform(0.3, 1.2))
+    behind = (j < centre[1] + rng.uniform(-5, 5) / spacing) & (plexus > rng.uniform(0.3, 1.2))
     tissue[ventricle & behind] = Tissue.CHOROID
     csf = tissue == Tissue.CSF
     vessels = np.abs(fractal_field(rng, tissue.shape, (7.0 / spacing, 3.0 / spacing))) < 0.02

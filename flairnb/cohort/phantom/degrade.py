@@ -16,6 +16,7 @@ from scipy import ndimage
 from flairnb.cohort.phantom.anatomy import Anatomy
 from flairnb.cohort.phantom.noise import smooth_field
 from flairnb.cohort.phantom.tissue import PARENCHYMA, Tissue, is_in
+from flairnb.geometry import near_distance
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ def acquire_isotropic(
     step = anatomy.spacing_mm
     slicing = draw_slicing(rng, step)
     image = image * np.exp(
-        rng.choice((rng.uniform(0, 0.08), rng.uniform(0, 0.25)), p=(0.75, 0.25))
-        * smooth_field(rng, image.shape, rng.uniform(40, 80) / step)
+        rng.choice((rng.uniform(0, 0.08), rng.uniform(0, 0.28)), p=(0.6, 0.4)) * smooth_field(rng, image.shape, rng.uniform(40, 80) / step)
     )
     if slicing.pixel_mm > 0.6 * step:
         image = ndimage.gaussian_filter(image, 0.35 * slicing.pixel_mm / step)
@@ -160,9 +160,8 @@ def imperfect_brain(rng: np.random.Generator, anatomy: Anatomy) -> NDArray[np.bo
         inside = is_in(anatomy.tissue, *PARENCHYMA, Tissue.VENTRICLE, Tissue.CHOROID)
         brain = ndimage.binary_fill_holes(ndimage.binary_closing(inside, iterations=max(1, round(2 / step))))
     if style > 0.45:  # uneven surface: cut in here, scalp or dura left in there
-        outside = ndimage.distance_transform_edt(~brain, sampling=step)
-        inside_mm = ndimage.distance_transform_edt(brain, sampling=step)
-        signed = outside - inside_mm
+        reach = int(np.ceil(7.0 / step))
+        signed = (near_distance(brain, reach) - near_distance(~brain, reach)) * step
         offset = rng.normal(0, 1.5) + rng.uniform(0.3, 2.5) * smooth_field(rng, brain.shape, rng.uniform(12, 35) / step)
         brain = signed < np.clip(offset, -4.5, 6.0)
     if rng.random() < 0.25:  # the neck and the lowest brain are often cut

@@ -12,6 +12,7 @@ from flairnb.cohort.phantom.anatomy import Anatomy
 from flairnb.cohort.phantom.lesions import LesionMap, cut_to_volume, random_rotation, soften
 from flairnb.cohort.phantom.noise import fractal_field
 from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, Tissue, is_in
+from flairnb.geometry import mask_box
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class MassPlan:
         FLAIR strength of the solid part relative to a full lesion.
     infiltrates_cortex : float
         How easily the oedema's edge enters cortex (0 never, 1 freely).
+    effaces_mm : float
+        Sulci and gyri narrower than about twice this vanish in the swelling,
+        and the outline is rounded off.
+    patchiness : float
+        Relative SD of the solid part's signal.
+    edge_mm : float
+        SD of the blur of the outline.
     """
 
     core_ml: float
@@ -39,6 +47,9 @@ class MassPlan:
     necrosis: float = 0.0
     solid_signal: tuple[float, float] = (0.4, 1.1)
     infiltrates_cortex: float = 0.5
+    effaces_mm: float = 2.5
+    patchiness: float = 0.2
+    edge_mm: float = 0.7
 
 
 def add_mass(lesions: LesionMap, rng: np.random.Generator, plan: MassPlan, where: NDArray[np.bool_] | None = None) -> LesionMap:
@@ -68,7 +79,8 @@ def add_mass(lesions: LesionMap, rng: np.random.Generator, plan: MassPlan, where
     rotation, stretch = random_rotation(rng), np.exp(rng.uniform(-0.3, 0.3, 3))
     turned = [sum(np.float32(rotation[b, a]) * grids[b] for b in range(3)) / np.float32(stretch[a]) for a in range(3)]
     reach = np.sqrt(sum(t**2 for t in turned))
-    reach = reach + 0.25 * radius * fractal_field(rng, anatomy.shape, (max(2, radius), max(1.5, radius / 2.5), max(1.2, radius / 6)))
+    ragged = rng.uniform(0.06, 0.25) * radius
+    reach = reach + ragged * fractal_field(rng, anatomy.shape, (max(2, radius), max(1.5, radius / 2.5), max(1.2, radius / 6)), fall=0.5)
     inside = anatomy.parenchyma | is_in(anatomy.tissue, Tissue.VENTRICLE, Tissue.CSF) & anatomy.brain
     core = cut_to_volume(reach, inside, plan.core_ml, step)
     distance = ndimage.distance_transform_edt(~core, sampling=step).astype(np.float32)
@@ -80,19 +92,35 @@ def add_mass(lesions: LesionMap, rng: np.random.Generator, plan: MassPlan, where
     other_side = np.sign(x) != np.sign((centre[0] - anatomy.shape[0] / 2) or 1.0)
     cost = cost + 6.0 * other_side
     oedema = cut_to_volume(cost, anatomy.parenchyma & ~core, plan.oedema_ml, step) if plan.oedema_ml > 0.1 else np.zeros_like(core)
-    return _paint_mass(LesionMap(lesions.weight, lesions.signal, lesions.dark, anatomy, lesions.kinds), rng, core, oedema, plan)
+    whole = _swell(core | oedema, anatomy, plan.effaces_mm)
+    return _paint_mass(LesionMap(lesions.weight, lesions.signal, lesions.dark, anatomy, lesions.kinds), rng, core, whole, plan)
 
 
-def _paint_mass(out: LesionMap, rng: np.random.Generator, core: NDArray[np.bool_], oedema: NDArray[np.bool_], plan: MassPlan) -> LesionMap:
+def _swell(whole: NDArray[np.bool_], anatomy: Anatomy, effaces_mm: float) -> NDArray[np.bool_]:
+    """Close sulci and fissures inside a mass and round its outline; ventricles stay what they are."""
+    if effaces_mm <= 0 or not whole.any():
+        return whole
+    box = mask_box(whole, margin_vox=int(np.ceil(3 * effaces_mm / anatomy.spacing_mm)))
+    smooth = ndimage.gaussian_filter(whole[box].astype(np.float32), effaces_mm / anatomy.spacing_mm)
+    fluid = is_in(anatomy.tissue[box], Tissue.VENTRICLE, Tissue.CHOROID)
+    out = whole.copy()
+    out[box] = (smooth > 0.45) & anatomy.brain[box] & (~fluid | whole[box])
+    return out
+
+
+def _paint_mass(out: LesionMap, rng: np.random.Generator, core: NDArray[np.bool_], whole: NDArray[np.bool_], plan: MassPlan) -> LesionMap:
     anatomy = out.anatomy
     radius = (plan.core_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3) / anatomy.spacing_mm
     step = anatomy.spacing_mm
     patchy = fractal_field(rng, core.shape, (max(2.0, radius / 1.5), max(1.5, radius / 4), 2.0))
-    solid = np.clip(rng.uniform(*plan.solid_signal) * (1 + rng.uniform(0.1, 0.5) * patchy), -0.2, 2.0)
+    solid = np.clip(rng.uniform(*plan.solid_signal) * (1 + plan.patchiness * patchy), -0.2, 2.0)
+    core = core & whole
     signal = np.where(core, solid, rng.uniform(0.6, 1.2) * (1 + 0.12 * patchy)).astype(np.float32)
-    out.add(soften(core | oedema, rng.uniform(0.4, 1.0) / step), signal, "mass")
+    out.add(soften(whole, plan.edge_mm / step), signal, "mass")
     if plan.necrosis > 0 and core.any():
-        depth = ndimage.distance_transform_edt(core, sampling=step)
+        box = mask_box(core, margin_vox=1)
+        depth = np.zeros(core.shape, dtype=np.float32)
+        depth[box] = ndimage.distance_transform_edt(core[box], sampling=step)
         score = depth / max(depth.max(), 1e-3) + 0.5 * patchy
         fluid = core & (depth > 2.0) & (score > np.quantile(score[core], 1 - plan.necrosis))
         out.dark = np.maximum(out.dark, soften(fluid, 0.6 / step))

@@ -338,7 +338,7 @@ def head_signal(
         carries[list(PARENCHYMA)] = True
         at = np.flatnonzero(strength.ravel() > 0.01)
         at = at[carries[tissue.ravel()[at]]]
-        code, part = tissue.ravel()[at], np.clip(strength.ravel()[at].astype(float), 0.0, 1.5)
+        code, part = tissue.ravel()[at], np.clip(strength.ravel()[at].astype(float), 0.0, 2.0)
         values = [
             own[code] + part * (full - own[code])
             for own, full in ((table.pd, table.lesion.pd), (table.t1_ms, table.lesion.t1_ms), (table.t2_ms, table.lesion.t2_ms))

@@ -24,6 +24,7 @@ from flairnb.cohort.phantom.masses import MassPlan, add_mass
 from flairnb.cohort.phantom.mni_shapes import from_mni_mask
 from flairnb.cohort.phantom.noise import fractal_field, smooth_field
 from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, Tissue, is_in
+from flairnb.geometry import near_distance
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def draw_head(rng: np.random.Generator, sources: Sources, spacing_mm: float = 1.
     -------
     TrainingHead
     """
-    family = str(rng.choice(("healthy", "svd", "ms", "tumour", "mixed"), p=(0.06, 0.26, 0.24, 0.28, 0.16)))
+    family = str(rng.choice(("healthy", "svd", "ms", "tumour", "mixed"), p=(0.06, 0.24, 0.23, 0.33, 0.14)))
     age = {"svd": rng.uniform(50, 90), "ms": rng.uniform(20, 65), "tumour": rng.uniform(20, 80)}.get(family, rng.uniform(20, 88))
     anatomy = draw_anatomy(rng, spacing_mm, float(age), list(sources.label_maps), whole_head=False)
     lesions = draw_training_lesions(rng, anatomy, family, sources)
@@ -102,8 +103,9 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _edge(lesions: LesionMap, rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    return shapes.soften(mask, rng.uniform(0.3, 0.9) / lesions.anatomy.spacing_mm)
+def _edge(lesions: LesionMap, rng: np.random.Generator, mask: NDArray[np.bool_], widest_mm: float = 0.9) -> NDArray[np.float32]:
+    """Blur an outline: 0.3 mm (a plaque's edge) up to `widest_mm` (an ill-defined one)."""
+    return shapes.soften(mask, _log_uniform(rng, 0.3, widest_mm) / lesions.anatomy.spacing_mm)
 
 
 def _small_vessel(lesions: LesionMap, rng: np.random.Generator, sources: Sources) -> LesionMap:
@@ -123,7 +125,7 @@ def _small_vessel(lesions: LesionMap, rng: np.random.Generator, sources: Sources
             cortex_margin_mm=rng.uniform(1.0, 4.0),
             symmetric=rng.uniform(0, 1),
         )
-        lesions.add(_edge(lesions, rng, mask), signal, "white_matter_field")
+        lesions.add(_edge(lesions, rng, mask, 1.8), signal, "white_matter_field")
     if rng.random() < 0.5:
         mask = shapes.periventricular_band(anatomy, rng, rng.uniform(1.5, 5.0))
         lesions.add(_edge(lesions, rng, mask), signal * rng.uniform(0.7, 1.1), "band")
@@ -136,6 +138,10 @@ def _small_vessel(lesions: LesionMap, rng: np.random.Generator, sources: Sources
     return lesions
 
 
+def _depth_mm(mask: NDArray[np.bool_], step: float, reach_mm: float) -> NDArray[np.float32]:
+    return near_distance(~mask, int(np.ceil(reach_mm / step))) * step
+
+
 def _lacune(lesions: LesionMap, rng: np.random.Generator) -> LesionMap:
     """Small cavities with a bright rim in deep nuclei or white matter."""
     anatomy = lesions.anatomy
@@ -143,7 +149,7 @@ def _lacune(lesions: LesionMap, rng: np.random.Generator) -> LesionMap:
     rim, strength = shapes.foci(anatomy, rng, where, int(rng.integers(1, 4)), (3.0, 7.0))
     rim &= anatomy.parenchyma
     lesions.add(_edge(lesions, rng, rim), strength, "lacune")
-    cavity = ndimage.distance_transform_edt(rim, sampling=anatomy.spacing_mm) > rng.uniform(1.8, 3.0)
+    cavity = _depth_mm(rim, anatomy.spacing_mm, 4.0) > rng.uniform(1.8, 3.0)
     lesions.dark = np.maximum(lesions.dark, shapes.soften(cavity, 0.4 / anatomy.spacing_mm))
     return lesions
 
@@ -181,9 +187,9 @@ def _patchy(rng: np.random.Generator, anatomy: Anatomy, amount: float) -> NDArra
 
 
 def _tumour(lesions: LesionMap, rng: np.random.Generator, sources: Sources) -> LesionMap:
-    """Gliomas, metastases, lymphoma: solid or necrotic core, oedema, mass effect; 2 to 250 ml."""
+    """Gliomas, metastases, lymphoma: solid or necrotic core, oedema, mass effect; 1 to 280 ml, half of them large."""
     for _ in range(1 if rng.random() < 0.75 else int(rng.integers(2, 5))):
-        whole = _log_uniform(rng, 3.0, 260.0) * (1.0 if not lesions.kinds else 0.3)
+        whole = float(rng.choice((_log_uniform(rng, 3.0, 80.0), rng.uniform(40.0, 280.0)))) * (1.0 if not lesions.kinds else 0.3)
         core_share = rng.uniform(0.15, 1.0)
         lesions = add_mass(
             lesions,
@@ -195,6 +201,9 @@ def _tumour(lesions: LesionMap, rng: np.random.Generator, sources: Sources) -> L
                 necrosis=rng.choice((0.0, rng.uniform(0.1, 0.7)), p=(0.45, 0.55)),
                 solid_signal=(0.05, 1.2),
                 infiltrates_cortex=rng.uniform(0, 1),
+                effaces_mm=rng.uniform(1.0, 5.0),
+                patchiness=rng.choice((rng.uniform(0.02, 0.15), rng.uniform(0.1, 0.5))),
+                edge_mm=_log_uniform(rng, 0.4, 2.5),
             ),
             where=_tumour_places(lesions.anatomy, rng),
         )
@@ -216,9 +225,9 @@ def _infarct(lesions: LesionMap, rng: np.random.Generator, sources: Sources) -> 
         mask &= anatomy.parenchyma
     else:
         mask = shapes.territory(anatomy, rng, _log_uniform(rng, 1.0, 120.0))
-    lesions.add(_edge(lesions, rng, mask), _patchy(rng, anatomy, 0.25), "infarct")
+    lesions.add(_edge(lesions, rng, mask, 1.8), _patchy(rng, anatomy, 0.25), "infarct")
     if rng.random() < 0.3:
-        depth = ndimage.distance_transform_edt(mask, sampling=anatomy.spacing_mm)
+        depth = _depth_mm(mask, anatomy.spacing_mm, 14.0)
         cavity = depth > rng.uniform(3, 7) * (1 + 0.3 * smooth_field(rng, mask.shape, 8 / anatomy.spacing_mm))
         lesions.dark = np.maximum(lesions.dark, shapes.soften(cavity, 0.6 / anatomy.spacing_mm))
     return lesions
@@ -235,7 +244,7 @@ def _confluent(lesions: LesionMap, rng: np.random.Generator, sources: Sources) -
     )
     if rng.random() < 0.4:
         region &= anatomy.right_side if rng.random() < 0.5 else ~anatomy.right_side
-    lesions.add(_edge(lesions, rng, region), _patchy(rng, anatomy, 0.2), "confluent")
+    lesions.add(_edge(lesions, rng, region, 2.5), _patchy(rng, anatomy, 0.2), "confluent")
     return lesions
 
 
@@ -278,6 +287,9 @@ def paint(rng: np.random.Generator, lesions: LesionMap, contrast: Contrast) -> N
     base = np.where(within, 0.35 * below + 0.65, below)
     ill = base + contrast.lesion_excess * lesions.signal
     weight = np.clip(lesions.weight, 0, 1)
+    if rng.random() < 0.6:  # lesions fade into the white matter around them; readers leave that out
+        fading = ndimage.gaussian_filter(weight, rng.uniform(1.5, 5.0) / step) * (tissue == Tissue.WM)
+        image = image + rng.uniform(0.1, 0.5) * contrast.lesion_excess * fading
     image = image * (1 - weight) + ill * weight
     dark = np.clip(lesions.dark, 0, 1) * (weight > 0.3)
     image = image * (1 - dark) + contrast.fluid * dark
