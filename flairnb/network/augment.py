@@ -30,7 +30,8 @@ class Transform:
     Coordinates p and q are in mm from the volume's centre, along the voxel
     axes. `control_mm` (3, g, g, g) holds the displacements of a cubic B-spline
     lattice with nodes every `CONTROL_SPACING_MM`, centred; None for no
-    free-form part. `gain` and `shift` change the brain's intensities.
+    free-form part. `gain` and `shift` change the brain's intensities;
+    `coarser` is how many times larger the voxels get (part of `matrix`).
     """
 
     matrix: NDArray[np.float64]
@@ -38,6 +39,7 @@ class Transform:
     control_mm: NDArray[np.float64] | None = None
     gain: float = 1.0
     shift: float = 0.0
+    coarser: float = 1.0
 
     @property
     def is_identity(self) -> bool:
@@ -48,7 +50,7 @@ class Transform:
 IDENTITY = Transform(np.eye(3), np.zeros(3))
 
 
-def draw_transform(rng: np.random.Generator, train: TrainSettings, extent_mm: ArrayLike) -> Transform:
+def draw_transform(rng: np.random.Generator, train: TrainSettings, extent_mm: ArrayLike, spacing_mm: float = 1.0) -> Transform:
     """Draw a random elastic transformation.
 
     Parameters
@@ -59,8 +61,12 @@ def draw_transform(rng: np.random.Generator, train: TrainSettings, extent_mm: Ar
         Sizes: rotation about each axis (degrees), translation along each axis
         (mm), scaling of each axis (fraction), standard deviation of the
         control points (mm). Uniform but the last, which is normal. The
-        ``robust`` recipe also mirrors left and right (axis 0) half of the time
-        and varies gain and shift of the z-scored intensities.
+        ``robust`` recipe also mirrors left and right (axis 0) half of the time,
+        varies gain and shift of the z-scored intensities, and steps back: the
+        voxel size is drawn log-uniformly between the volume's own and
+        ``coarsest_mm``, so that one patch shows more of the head.
+    spacing_mm : float
+        Voxel edge of the volume.
     extent_mm : (3,) array_like
         Edge lengths of the volume, which the lattice must cover.
 
@@ -75,13 +81,15 @@ def draw_transform(rng: np.random.Generator, train: TrainSettings, extent_mm: Ar
     moves = np.clip(rng.standard_normal((3, nodes, nodes, nodes)) * train.freeform_mm, *_limits())
     mirror, gain, shift = rng.random() < 0.5, rng.uniform(-1, 1), rng.uniform(-1, 1)
     robust = train.recipe == "robust"
-    matrix = _rotation(angles) @ np.diag(scales)
+    coarser = max(1.0, train.coarsest_mm / spacing_mm) ** rng.random() if robust else 1.0
+    matrix = _rotation(angles) @ np.diag(scales) * coarser
     return Transform(
         matrix @ np.diag([-1.0, 1.0, 1.0]) if robust and mirror else matrix,
         translation,
         moves if train.freeform_mm > 0 else None,
         1 + ROBUST_GAIN * gain if robust else 1.0,
         ROBUST_SHIFT * shift if robust else 0.0,
+        float(coarser),
     )
 
 

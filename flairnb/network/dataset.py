@@ -80,11 +80,16 @@ class EpochPatches:
             lesions = lesions[np.sort(rng.choice(len(lesions), LESION_VOXELS, replace=False))]
         transform = IDENTITY
         if self.train.augmentations > 0:
-            transform = draw_transform(rng, self.train, np.asarray(mask.shape) * volume.spacing_mm)
+            transform = draw_transform(rng, self.train, np.asarray(mask.shape) * volume.spacing_mm, volume.spacing_mm)
             centre = (np.asarray(mask.shape) - 1) / 2
             lesions = push(transform, (lesions - centre) * volume.spacing_mm) / volume.spacing_mm + centre
         count, fraction = self.train.patches_per_case, self.train.lesion_fraction
-        return transform, sample_patch_corners(rng, mask.shape, self.train.patch, lesions, count, fraction)
+        # With larger voxels the head fills only the middle of its old array; patches come from there.
+        shape = tuple(int(np.ceil(n / transform.coarser)) for n in mask.shape)
+        first = (np.asarray(mask.shape) - shape) // 2
+        lesions = np.asarray(lesions, dtype=float).reshape(-1, 3) - first
+        elsewhere = "any" if self.train.recipe == "robust" else "free"
+        return transform, sample_patch_corners(rng, shape, self.train.patch, lesions, count, fraction, elsewhere) + first
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Cut patch `number` of the shuffled order: (p, p, p) image and mask."""

@@ -44,7 +44,9 @@ def predict(model: keras.Model, work: NDArray[np.float32], brain: NDArray[np.boo
         ``tiled``: cubes of ``patch`` voxels every ``step`` voxels, averaged
         where they overlap (article, Image Preprocessing; 96 and 32).
         ``whole``: one pass over the brain's box, split with a halo where one
-        pass would need more than ``memory_gb``.
+        pass would need more than ``memory_gb``. ``flips``: the mean of this and
+        of the same for the mirrored volume (axis 0). ``coarser_look``: the mean
+        of this and of the volume seen with voxels that many times larger.
 
     Returns
     -------
@@ -70,12 +72,30 @@ def predict(model: keras.Model, work: NDArray[np.float32], brain: NDArray[np.boo
     box = mask_box(brain)
     inside = brain[box]
     volume = np.where(inside, work[box], 0).astype(np.float32)
-    if infer.method == "tiled":
-        found = _tiled(_forward(model), volume, infer.patch, infer.step, size_multiple(model))
-    else:
-        found = _whole(_forward(model), volume, infer.memory_gb, size_multiple(model), _width(model))
+    found = _once(model, volume, infer)
+    if infer.flips:
+        found = (found + _once(model, volume[::-1], infer)[::-1]) / 2
+    if infer.coarser_look > 1:
+        found = (found + _coarser(model, volume, inside, infer)) / 2
     probability[box] = np.where(inside, found, 0)
     return probability
+
+
+def _once(model: keras.Model, volume: NDArray[np.float32], infer: InferSettings) -> NDArray[np.float32]:
+    if infer.method == "tiled":
+        return _tiled(_forward(model), volume, infer.patch, infer.step, size_multiple(model))
+    return _whole(_forward(model), volume, infer.memory_gb, size_multiple(model), _width(model))
+
+
+def _coarser(model: keras.Model, volume: NDArray[np.float32], inside: NDArray[np.bool_], infer: InferSettings) -> NDArray[np.float32]:
+    """Look at the brain with larger voxels, and bring the answer back to its own."""
+    from scipy import ndimage
+
+    factor = infer.coarser_look
+    small = ndimage.zoom(ndimage.gaussian_filter(volume, 0.3 * (factor - 1)), 1 / factor, order=1)
+    brain = ndimage.zoom(inside.astype(np.float32), 1 / factor, order=1) > 0.5
+    found = _once(model, np.where(brain, small, 0).astype(np.float32), infer)
+    return ndimage.zoom(found, np.array(volume.shape) / np.array(found.shape), order=1)
 
 
 def size_multiple(model: keras.Model) -> int:

@@ -9,15 +9,19 @@ TRIES_INSIDE = 12
 TRIES_OVER_THE_EDGE = 24
 
 
-def sample_patch_corners(
+def sample_patch_corners(  # noqa: PLR0913 (the last has a default)
     rng: np.random.Generator,
     shape: tuple[int, ...],
     patch: int,
     lesion_voxels: NDArray,
     count: int,
     lesion_fraction: float,
+    elsewhere: str = "free",
 ) -> NDArray[np.int64]:
     """Draw corners of patches, a set fraction of which hold lesion.
+
+    The rest hold none (``elsewhere="free"``, the article's rule) or lie
+    anywhere in the volume (``"any"``).
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ def sample_patch_corners(
     lesion_fraction : float
         Fraction that must hold lesion; what does not divide is rounded at
         random, so that it holds on average. A healthy brain gives none.
+    elsewhere : {"free", "any"}
+        Where the other patches lie.
 
     Returns
     -------
@@ -54,7 +60,8 @@ def sample_patch_corners(
     lesion_voxels = np.asarray(lesion_voxels, dtype=float).reshape(-1, 3)
     wanted = int(np.floor(count * lesion_fraction + rng.random())) if len(lesion_voxels) else 0
     corners = [_with_lesion(rng, shape, patch, lesion_voxels) for _ in range(wanted)]
-    corners += [_without_lesion(rng, shape, patch, lesion_voxels) for _ in range(count - wanted)]
+    other = _without_lesion if elsewhere == "free" else _anywhere
+    corners += [other(rng, shape, patch, lesion_voxels) for _ in range(count - wanted)]
     return np.array(corners, dtype=np.int64).reshape(count, 3)
 
 
@@ -82,6 +89,10 @@ def _without_lesion(rng: np.random.Generator, shape: tuple[int, ...], patch: int
         if least == 0:
             break
     return best
+
+
+def _anywhere(rng: np.random.Generator, shape: tuple[int, ...], patch: int, lesions: NDArray) -> NDArray:
+    return _pull_inside(rng.integers(0, np.asarray(shape)) - patch // 2, shape, patch)
 
 
 def _pull_inside(corner: NDArray, shape: tuple[int, ...], patch: int) -> NDArray:

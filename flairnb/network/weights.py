@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flairnb.errors import InputError, MissingDataError
+from flairnb.network.confidence import Calibration
 from flairnb.provenance import atomic_path, read_json, sha256_file, versions, write_json
 from flairnb.settings import NetworkSettings, as_dict
 
@@ -27,7 +28,9 @@ class Network:
     """A trained network and what is needed to use it.
 
     `spacing_mm` is the isotropic voxel size it was trained at, `threshold` the
-    probability from which a voxel is lesion, `card` its training provenance.
+    probability from which a voxel is lesion, `card` its training provenance,
+    `calibration` how its probabilities are made honest, `coarser_look` the
+    ``infer.coarser_look`` it works best with.
     """
 
     model: keras.Model
@@ -37,6 +40,8 @@ class Network:
     sha256: str
     name: str
     card: dict[str, Any] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+    coarser_look: float = 0.0
 
 
 def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
@@ -49,6 +54,8 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
     threshold: float = 0.5,
     card: Mapping[str, Any] | None = None,
     half: bool = False,
+    calibration: Calibration | None = None,
+    coarser_look: float = 0.0,
 ) -> Path:
     """Write ``<name>.keras`` and ``settings.json`` into a folder.
 
@@ -71,6 +78,10 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
     half : bool
         Store weights as float16: half the size; rounding moves a probability
         by about 1e-3. They are float32 again after loading.
+    calibration : Calibration, optional
+        None leaves probabilities as they are.
+    coarser_look : float
+        See ``infer.coarser_look``.
 
     Returns
     -------
@@ -93,6 +104,8 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
         "threshold": float(threshold),
         "network": as_dict(network),
         "card": dict(card or {}),
+        "coarser_look": float(coarser_look),
+        "calibration": dataclasses.asdict(calibration or Calibration()),
         "versions": versions(),
     }
     write_json(path.parent / SETTINGS_FILE, content)
@@ -136,6 +149,8 @@ def load_network(name_or_path: str | Path) -> Network:
         sha256=found,
         name=about["name"],
         card=about.get("card", {}),
+        calibration=Calibration(**about.get("calibration", {})),
+        coarser_look=float(about.get("coarser_look", 0.0)),
     )
 
 

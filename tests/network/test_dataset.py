@@ -40,10 +40,24 @@ def test_another_epoch_or_seed_draws_other_patches(volumes, tiny_settings):
 
 
 def test_about_half_of_the_patches_of_sick_cases_hold_lesion(volumes, tiny_settings):
-    train = replace(tiny_settings.train, patch=8, patches_per_case=40, batch=8, rotation_deg=5.0)
+    train = replace(tiny_settings.train, recipe="paper", patch=8, patches_per_case=40, batch=8, rotation_deg=5.0)
     masks = np.concatenate([m for _, m in collect(EpochPatches(volumes[:2], train, 1, 0))])
     assert 0.4 < masks.any(axis=(1, 2, 3)).mean() < 0.65
     assert set(np.unique(masks)) == {0, 1}
+
+
+def test_larger_voxels_show_the_same_lesions_smaller(volumes, tiny_settings):
+    near = replace(tiny_settings.train, patch=8, patches_per_case=60, batch=8, coarsest_mm=0.0)
+    far = replace(near, coarsest_mm=3.0 * volumes[0].spacing_mm)
+    sizes = []
+    for train in (near, far):
+        patches = EpochPatches(volumes[:2], train, 1, 0)
+        lesion = [m.sum() for _, mask in collect(patches) for m in mask if m.any()]
+        drawn = [patches.draw(record, 0)[0].coarser for record in range(2)]
+        assert all(1.0 <= c <= 3.0 for c in drawn)
+        assert len(lesion) > 0.4 * len(patches)
+        sizes.append(np.mean(lesion))
+    assert sizes[1] < 0.8 * sizes[0]
 
 
 def test_image_and_mask_of_a_patch_belong_together(volumes, tiny_settings):

@@ -48,6 +48,27 @@ def test_a_second_run_gives_the_same_bits(model, case, method):
     np.testing.assert_array_equal(first, second)
 
 
+def test_with_flips_a_mirrored_brain_gives_the_mirrored_answer(model, case):
+    work, brain = case
+    brain = brain & brain[::-1]
+    settings = infer(method="whole", flips=True)
+    both = predict(model, work, brain, settings)
+    mirrored = predict(model, work[::-1], brain, settings)
+    np.testing.assert_allclose(both, mirrored[::-1], atol=1e-5)
+    once = [predict(model, volume, brain, infer(method="whole")) for volume in (work, work[::-1])]
+    np.testing.assert_allclose(both, (once[0] + once[1][::-1]) / 2, atol=1e-6)
+    assert np.abs(both - once[0]).max() > 1e-3
+
+
+def test_a_coarser_look_is_half_of_the_answer_and_keeps_the_grid(model, case):
+    work, brain = case
+    plain, both = (predict(model, work, brain, infer(method="whole", coarser_look=look)) for look in (0.0, 1.5))
+    assert both.shape == work.shape and not both[~brain].any()
+    other = 2 * both - plain
+    assert ((other[brain] > -1e-5) & (other[brain] < 1 + 1e-5)).all()
+    assert np.abs(both - plain).max() > 1e-3
+
+
 def test_one_tile_over_the_whole_brain_equals_one_pass(model, rng):
     work = rng.normal(size=(32, 32, 32)).astype(np.float32)
     brain = np.ones(work.shape, dtype=bool)
