@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 REFERENCE = "manual"
 #: Order of known methods in tables and figures; others follow by name.
-METHOD_ORDER = ("manual2", "unet", "lga", "lpa", "bianca", "threshold")
+METHOD_ORDER = ("manual2", "unet", "shipped", "lga", "lga03", "lpa", "bianca", "threshold")
 #: Columns taken over from the manifest where it has them.
 CASE_COLUMNS = ("diagnosis", "split", "manufacturer", "model", "field_strength_t", "dimension", "hospital")
 

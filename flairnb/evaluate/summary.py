@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from flairnb.evaluate.cohort import METHOD_ORDER
+from flairnb.evaluate.power import detectable_dz
 from flairnb.evaluate.statistics import (
     benjamini_hochberg,
     bootstrap_interval,
@@ -145,7 +146,8 @@ def compare_methods(
     -------
     DataFrame
         One row a group and other method: `by`, `method`, `n`, `mean_difference`, `median_difference`, `t`,
-        `p_value`, `p_adjusted` (equal to `p_value` without `by`), `significant`, `effect_size_dz`, `wilcoxon_p`.
+        `p_value`, `p_adjusted` (equal to `p_value` without `by`), `significant`, `effect_size_dz`, `wilcoxon_p`, and
+        `detectable_dz`: the effect size that this many pairs show with 80% power, at `alpha` uncorrected.
     """
     rows = []
     kept = usable(scores)
@@ -168,10 +170,11 @@ def compare_methods(
                     "p_value": test.p_value,
                     "effect_size_dz": test.effect_size_dz,
                     "wilcoxon_p": rank.p_value,
+                    "detectable_dz": detectable_dz(test.n, alpha),
                 }
             )
     columns = [*([by] if by else []), "method", "n", "mean_difference", "median_difference", "t", "p_value"]
-    table = pd.DataFrame(rows, columns=[*columns, "effect_size_dz", "wilcoxon_p"])
+    table = pd.DataFrame(rows, columns=[*columns, "effect_size_dz", "wilcoxon_p", "detectable_dz"])
     table["p_adjusted"] = table["p_value"]
     if by and len(table):
         table["p_adjusted"] = table.groupby("method")["p_value"].transform(lambda p: np.asarray(benjamini_hochberg(p, alpha).p_values))
