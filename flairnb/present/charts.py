@@ -88,7 +88,7 @@ def dice_by_disease(
     table = summary.set_index(["diagnosis", "method"])
     width = 0.8 / len(methods)
     with drawing():
-        figure = new_figure(max(5.0, 1.2 + 0.46 * len(diagnoses)), 3.9)
+        figure = new_figure(max(5.0, 1.2 + (0.1 + 0.09 * max(4, len(methods))) * len(diagnoses)), 3.9)
         axes = figure.add_subplot()
         top = dict.fromkeys(diagnoses, 0.0)
         for number, method in enumerate(methods):
@@ -139,7 +139,7 @@ def volume_scatter(scores: pd.DataFrame, volumes: pd.DataFrame | None = None, ti
         high = 1.6 * max(floor_ml, float(scores[["reference_ml", "predicted_ml"]].max().max()))
         axes.plot([floor_ml, high], [floor_ml, high], color="0.3", lw=1.0, ls="--", label="predicted = true", zorder=2)
         axes.set(xscale="log", yscale="log", xlim=(floor_ml, high), ylim=(floor_ml, high), aspect="equal")
-        _plain_log_labels(axes)
+        plain_log_labels(axes)
         axes.grid(True, color="0.9")
         axes.set(xlabel="True lesion volume (reader 1), ml", ylabel="Predicted lesion volume, ml", title=title)
         below = int((scores[["reference_ml", "predicted_ml"]] < floor_ml).any(axis=1).sum())
@@ -215,7 +215,7 @@ def histogram(groups: Mapping[str, ArrayLike], xlabel: str, bins: Any = 12, log:
                 bar.set(facecolor=colour, hatch=hatch)
         if log:
             axes.set_xscale("log")
-            _plain_log_labels(axes, both=False)
+            plain_log_labels(axes, both=False)
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel=xlabel, ylabel="Cases", title=title)
         axes.legend()
@@ -263,7 +263,8 @@ def _edges(values: np.ndarray, bins: int, log: bool) -> np.ndarray:
     return np.geomspace(low, high * 1.0001, bins + 1) if log else np.linspace(low, high, bins + 1)
 
 
-def _plain_log_labels(axes: Axes, both: bool = True) -> None:
+def plain_log_labels(axes: Axes, both: bool = True) -> None:
+    """Write 0.1, 1, 10 beside logarithmic axes (x only unless `both`) instead of powers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for axis in (axes.xaxis, axes.yaxis) if both else (axes.xaxis,):

@@ -31,7 +31,7 @@ ARTICLE_TABLE2: dict[str, dict[str, float]] = {
     "Spearman \N{GREEK SMALL LETTER RHO} of volumes": {"human": 0.991, "cnn": 0.985, "lst": 0.862, "bianca": 0.655},
 }
 #: Which of our methods stands beside which of the article's.
-BESIDE = {"manual2": "human", "unet": "cnn", "lga": "lst", "lpa": "lst", "bianca": "bianca"}
+BESIDE = {"manual2": "human", "unet": "cnn", "lga": "lst", "lga03": "lst", "lpa": "lst", "bianca": "bianca"}
 
 _ROWS = (
     ("Dice", "dice"),

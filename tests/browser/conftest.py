@@ -1,0 +1,224 @@
+"""JupyterLab in a real browser, offline: Chromium is driven through its own DevTools protocol, no driver program needed."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+#: Mesa's software renderer first: about five times faster than Chromium's own for volume rendering.
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--disable-quic", "--disable-dev-shm-usage", "--ignore-gpu-blocklist", "--enable-unsafe-swiftshader",
+    "--remote-debugging-port=0", "--remote-allow-origins=*", "--window-size=1500,1250",
+)  # fmt: skip
+LOCAL = re.compile(r"^(?:(?:https?|wss?)://(?:127\.0\.0\.1|localhost)[:/]|data:|blob:|about:|chrome|devtools:)")
+#: Said by every JupyterLab, or by a browser without a graphics card; nothing of ours.
+HARMLESS = re.compile(r"ResizeObserver|GL Driver Message|favicon|WebGL.*(?:performance|software)|Autofill|source ?map|was preloaded")
+
+
+class Tab:
+    """One page of the browser."""
+
+    def __init__(self, address: str) -> None:
+        import websocket
+
+        self._socket = websocket.create_connection(address, suppress_origin=True, timeout=120, max_size=None)
+        self._number = 0
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: object) -> dict:
+        self._number += 1
+        self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._socket.recv())
+            if message.get("id") == self._number:
+                assert "error" not in message, message["error"]
+                return message["result"]
+            self._note(message)
+
+    def _note(self, message: dict) -> None:
+        kind, given = message.get("method", ""), message.get("params", {})
+        if kind == "Network.requestWillBeSent":
+            self.requests.append(given["request"]["url"])
+        elif kind == "Runtime.exceptionThrown":
+            details = given["exceptionDetails"]
+            self.errors.append(details.get("exception", {}).get("description") or details["text"])
+        elif kind == "Runtime.consoleAPICalled" and given["type"] == "error":
+            self.errors.append(" ".join(str(a.get("value", a.get("description", ""))) for a in given["args"]))
+        elif kind == "Log.entryAdded" and given["entry"]["level"] == "error":
+            self.errors.append(f"{given['entry']['text']} {given['entry'].get('url', '')}")
+
+    def evaluate(self, code: str) -> object:
+        done = self.call("Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in done, done["exceptionDetails"]
+        return done["result"].get("value")
+
+    def wait_for(self, code: str, seconds: float, what: str) -> object:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            value = self.evaluate(code)
+            if value:
+                return value
+            time.sleep(0.5)
+        raise AssertionError(f"{what}: not within {seconds:g} s; {self.errors[-3:]}; page: {self.text()[-1500:]}")
+
+    def text(self) -> str:
+        return str(self.evaluate("(document.querySelector('.jp-Notebook') || document.body).innerText"))
+
+    def picture(self, selector: str = "") -> np.ndarray:
+        """Return a screenshot, (rows, columns, 3) uint8: of the page, or of the first element that a selector finds."""
+        from PIL import Image
+
+        clip = {}
+        if selector:
+            box = self.evaluate(
+                f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
+                " const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()"
+            )
+            clip = {"clip": dict(zip(("x", "y", "width", "height"), box, strict=True), scale=1)}
+        shot = self.call("Page.captureScreenshot", format="png", **clip)
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB"))
+
+    def picture_when(self, selector: str, fits, seconds: float, what: str) -> np.ndarray:
+        """Take pictures of an element until one fits."""
+        self.wait_for(f"!!document.querySelector({json.dumps(selector)})", seconds, what)
+        end, shot = time.monotonic() + seconds, None
+        while time.monotonic() < end:
+            shot = self.picture(selector)
+            if fits(shot):
+                return shot
+            time.sleep(1.0)
+        if os.environ.get("FLAIRNB_SHOTS"):
+            self.keep("failed", shot)
+        raise AssertionError(f"{what}: not within {seconds:g} s; {self.errors[-3:]}")
+
+    def keep(self, name: str, shot: np.ndarray | None = None) -> None:
+        """Write a screenshot into the folder FLAIRNB_SHOTS, to be looked at; nothing without it."""
+        from PIL import Image
+
+        if os.environ.get("FLAIRNB_SHOTS"):
+            folder = Path(os.environ["FLAIRNB_SHOTS"])
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(self.picture() if shot is None else shot).save(folder / f"{name}.png")
+
+    def left_this_machine(self) -> list[str]:
+        return sorted({url for url in self.requests if not LOCAL.match(url)})
+
+    def real_errors(self) -> list[str]:
+        return [text for text in self.errors if not HARMLESS.search(text)]
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory) -> str:
+    """Start the browser; return the address of its DevTools."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip("no chromium or chrome on the PATH: apt-get install chromium")
+    pytest.importorskip("websocket", reason="websocket-client is absent: make setup")
+    profile = tmp_path_factory.mktemp("chromium")
+    process = subprocess.Popen(
+        [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        port_file = profile / "DevToolsActivePort"
+        for _ in range(240):
+            if port_file.is_file() and port_file.read_text().strip():
+                break
+            assert process.poll() is None, "chromium ended at once"
+            time.sleep(0.25)
+        yield f"http://127.0.0.1:{port_file.read_text().split()[0]}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory) -> tuple[str, Path]:
+    """Start JupyterLab of this environment; return its address and the folder it shows."""
+    folder = tmp_path_factory.mktemp("lab")
+    settings = tmp_path_factory.mktemp("settings")
+    (settings / "labconfig").mkdir()
+    quiet = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (settings / "labconfig" / "page_config.json").write_text(json.dumps(quiet))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(settings), "IPYTHONDIR": str(settings), "JUPYTERLAB_SETTINGS_DIR": str(settings)}
+    words = ["lab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token="]
+    words += [
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    words += [f"--ServerApp.root_dir={folder}", "--ServerApp.ip=127.0.0.1"]
+    log = (settings / "lab.log").open("w")
+    process = subprocess.Popen([sys.executable, "-m", "jupyter", *words], stdout=log, stderr=log, env=environment, cwd=folder)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            assert process.poll() is None, (settings / "lab.log").read_text()[-2000:]
+            try:
+                with urllib.request.urlopen(f"{address}/api/status", timeout=5):
+                    break
+            except OSError:
+                time.sleep(0.5)
+        yield address, folder
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.fixture
+def run_in_lab(chromium, lab):
+    """Return a function that opens code as a notebook in JupyterLab and runs all of its cells."""
+    import nbformat
+
+    tabs = []
+
+    def run(cells: list[str], name: str) -> Tab:
+        address, folder = lab
+        book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+        book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        nbformat.write(book, folder / f"{name}.ipynb")
+        request = urllib.request.Request(f"{chromium}/json/new?about:blank", method="PUT")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            described = json.load(answer)
+        tab = Tab(described["webSocketDebuggerUrl"])
+        tabs.append((tab, described["id"]))
+        tab.call("Emulation.setDeviceMetricsOverride", width=1500, height=1250, deviceScaleFactor=1, mobile=False)
+        # JupyterLab takes the focused notebook for the current one; a headless tab has no focus by itself.
+        tab.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        tab.call("Page.bringToFront")
+        tab.call("Page.navigate", url=f"{address}/lab/workspaces/{name}/tree/{name}.ipynb?reset")
+        ready = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+        tab.wait_for(ready, 240, "a kernel in JupyterLab")
+        tab.evaluate("window.jupyterapp.shell.collapseLeft()")
+        # A command that comes before the notebook is the active one does nothing: say it until a cell has its number.
+        started = "!!document.querySelector('.jp-Notebook .jp-InputPrompt')?.innerText.match(/[0-9*]/)"
+        again = f"({started}) || (window.jupyterapp.commands.execute('notebook:run-all-cells'), false)"
+        for _ in range(60):
+            if tab.evaluate(again):
+                break
+            time.sleep(4)
+        return tab
+
+    yield run
+    for _, number in tabs:
+        urllib.request.urlopen(f"{chromium}/json/close/{number}", timeout=60).close()

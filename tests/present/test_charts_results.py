@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flairnb.evaluate import strata, technical
+from flairnb.present import charts_audit, charts_strata, charts_technical
+from flairnb.present.style import to_png
+from flairnb.report import disease, volume
+from flairnb.report import technical as chapter
+
+
+@pytest.fixture(scope="module")
+def sized(fabricated):
+    return strata.with_lesion_size(fabricated.scores, fabricated.lesions)
+
+
+@pytest.fixture(scope="module")
+def cases(sized):
+    return technical.network_cases(sized)
+
+
+@pytest.fixture(scope="module")
+def few(sized):
+    return sized.drop_duplicates(["diagnosis", "method"]).groupby("method").head(3)
+
+
+def texts(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_bins_keep_their_order_their_cases_and_their_marks(sized):
+    figure = volume.by_total_volume(sized, strata.bin_tests(sized, "volume_bin"))
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert [label.split("\n")[0] for label in labels] == strata.bin_labels(strata.TOTAL_EDGES_ML)
+    assert sum(int(label.split("(")[1].rstrip(")")) for label in labels) == 92
+    assert any("**" in text for text in texts(figure))
+    assert len(figure.axes) == 2 and to_png(figure)
+
+
+def test_a_line_passes_through_its_medians():
+    table = pd.DataFrame({"bin": ["a", "b"], "method": "unet", "median": [0.4, 0.7], "sem": [0.1, np.nan], "n": [5, 1]})
+    figure = charts_strata.over_bins([charts_strata.Panel(table, "Dice", marks={"b": "*"})])
+    line = figure.axes[0].containers[0].lines[0]
+    np.testing.assert_array_equal(line.get_ydata(), [0.4, 0.7])
+    assert "*" in texts(figure)
+
+
+def test_all_diseases_are_named_and_no_two_names_lie_on_each_other(sized):
+    figure = volume.diseases(sized)
+    figure.canvas.draw()
+    names = figure.axes[0].texts
+    assert {text.get_text() for text in names} == set(disease.ABBREVIATIONS.values())
+    boxes = [text.get_window_extent() for text in names]
+    overlapping = sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    assert overlapping <= 1
+
+
+def test_limits_of_agreement_are_drawn_for_every_method(sized):
+    figure = volume.agreement(sized)
+    assert [axes.get_title() for axes in figure.axes][:2] == ["Reader 2", "U-Net"]
+    lower, bias, upper = volume.ratio_limits(sized)["unet"]
+    heights = {round(float(line.get_ydata()[0]), 9) for line in figure.axes[1].lines if len(line.get_ydata()) == 2}
+    assert {round(lower, 9), round(bias, 9), round(upper, 9), 1.0} <= heights
+
+
+def test_every_case_is_a_dot_over_its_scanner_model(fabricated, cases):
+    training = fabricated.manifest.loc[fabricated.manifest["split"] == "train", "model"]
+    models = technical.by_model(cases, training)
+    figure = chapter.by_model(models, cases)
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert sum(len(line.get_xdata()) for line in dots) == 92
+    assert {"GE", "Philips", "Siemens", "Toshiba"} <= set(texts(figure))
+    assert any(text.startswith("r² = ") for text in texts(chapter.by_training(models)))
+
+
+def test_two_groups_show_their_p_value_and_sizes(cases):
+    figure = chapter.by_factor(cases, technical.factor_tests(cases))
+    assert [axes.get_title() for axes in figure.axes] == ["field strength", "acquisition", "hospital"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1.5 T\n(57)", "3 T\n(35)"]
+    assert all("P" in axes.texts[0].get_text() for axes in figure.axes)
+
+
+def test_three_patients_draw_without_a_warning(few, fabricated):
+    tests = disease.disease_tests(few)
+    cases = technical.network_cases(few)
+    models = technical.by_model(cases, pd.Series(dtype=str))
+    figures = [
+        disease.dice_by_disease(few, tests),
+        volume.scatter(few, volume.volume_table(few)),
+        volume.agreement(few),
+        volume.by_total_volume(few, strata.bin_tests(few, "volume_bin")),
+        volume.by_lesion_size(few, strata.bin_tests(few, "lesion_bin")),
+        volume.errors_by_lesion_size(few, fabricated.lesions[fabricated.lesions["participant_id"].isin(few["participant_id"])]),
+        volume.diseases(few),
+        chapter.by_model(models, cases),
+        chapter.by_training(models),
+        chapter.by_factor(cases, technical.factor_tests(cases)),
+    ]
+    assert all(len(to_png(figure, dpi=40)) > 1000 for figure in figures)
+
+
+def test_times_stand_beside_the_articles():
+    table = pd.DataFrame({"method": ["unet", "lga"], "mean_s": [3.0, 12.0], "sd_s": [0.2, np.nan], "n": [3, 1]})
+    stages = pd.DataFrame({"method": ["unet", "unet", "lga"], "stage": ["brain", "network", "brain"], "mean_s": [2.0, 1.0, 12.0]})
+    figure = charts_technical.seconds_by_method(table, stages, {"unet": ("CNN", 28.2, 1.48)})
+    assert "article: CNN" in texts(figure)
+    widths = [bar.get_width() for bar in figure.axes[1].patches]
+    assert sorted(widths) == [1.0, 2.0, 12.0] and to_png(figure)
+
+
+def test_audit_charts_draw():
+    curves = pd.DataFrame({"n": [2, 5, 92] * 2, "level": ["a"] * 3 + ["b"] * 3, "detectable": [11.0, 1.7, 0.3, 90.0, 3.7, 0.4]})
+    assert "five" in texts(charts_audit.detectable_effect(curves, [(5, "five")]))
+    assert to_png(charts_audit.influence_maps({"a": np.eye(5, dtype=bool), "b": np.ones((5, 5), bool)}))
+    rows = [("step", choice, f"sub-{n}", 0.1 * n) for choice in ("32", "48") for n in range(3)]
+    figure = charts_audit.choices(pd.DataFrame(rows, columns=["ablation", "choice", "participant_id", "dice"]))
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["32", "48"]
