@@ -74,6 +74,19 @@ def score(
     _show(score_files(reference, predicted).as_dict(), as_json)
 
 
+@app.command("case-report")
+def case_report(
+    folder: Annotated[Path, typer.Argument(help="Folder that flairnb segment wrote.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the FLAIRs, if not beside the results.")] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Also write PDF, by an installed Chromium.")] = False,
+) -> None:
+    """Write a page for each segmented case, and a list. Example: flairnb case-report results."""
+    from flairnb.report.case_report import write_case_reports
+
+    index, *pages = write_case_reports(folder, data_dir, pdf)
+    typer.echo(f"{len(pages)} pages; open {index} in a browser. Not for clinical use.")
+
+
 @app.command()
 def fetch(
     dataset: Annotated[str | None, typer.Argument(help="Name of a data set; left out: list them.")] = None,
@@ -111,17 +124,55 @@ def check(
 
 @app.command()
 def train(
-    cohort: Annotated[Path, typer.Option("--cohort", help="Cohort table, as data_manifest/README.md describes.")],
+    cohort: Annotated[Path | None, typer.Option("--cohort", help="Cohort table, as data_manifest/README.md describes.")] = None,
+    generated: Annotated[int | None, typer.Option(help="Instead of a cohort: this many simulated heads.")] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from: a shipped name or a .keras file.")] = None,
-    profile: Annotated[str, typer.Option(help="Where the settings come from.")] = "paper",
+    profile: Annotated[str | None, typer.Option(help="Where the settings come from: paper; robust with --generated.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.epochs=3; may be repeated.")] = None,
-    out: Annotated[str, typer.Option("--out", help="Work folder; work/train-<table> if left out. The same one resumes.")] = "",
+    data_dir: Annotated[str, typer.Option(help="With --generated: label maps and lesion masks; where flairnb fetch put them.")] = "",
+    out: Annotated[str, typer.Option("--out", help="Work folder; a folder under work/ if left out. The same one resumes.")] = "",
 ) -> None:
     """Train or fine-tune on your own cohort. Example: flairnb train --cohort cohort.tsv --init unet.keras."""
-    from flairnb.report.train import train_on_cohort
+    from flairnb.report.train import train_on_cohort, train_on_generated
 
-    done = train_on_cohort(cohort, init, profile, _words(set_), out, _progress)
+    _refuse(
+        (cohort is None) == (generated is None), "train: expected one of --cohort TABLE and --generated HEADS. See flairnb train --help."
+    )
+    if cohort is not None:
+        done = train_on_cohort(cohort, init, profile or "paper", _words(set_), out, _progress)
+    else:
+        done = train_on_generated(generated or 0, data_dir, init, profile or "robust", _words(set_), out, _progress)
     typer.echo(f"{done['epochs']} epochs on {done['cases']} cases, loss {done['loss']:.3f}; weights: {done['weights']}")
+
+
+@app.command()
+def report(
+    check_privacy: Annotated[Path, typer.Option("--check-privacy", help="Folder to search.")],
+    name: Annotated[list[str] | None, typer.Option("--name", help="A name or number that must not occur; may be repeated.")] = None,
+) -> None:
+    """Search a report for what tells who a patient is. Example: flairnb report --check-privacy reports/demo."""
+    from flairnb.report.privacy import check_privacy as search
+    from flairnb.report.privacy import refuse_findings
+
+    found = search(check_privacy, tuple(name or ()))
+    for finding in found:
+        typer.echo(str(finding))
+    refuse_findings(found, check_privacy)
+    typer.echo(f"{check_privacy.name}: no names, dates, UIDs, header fields, absolute paths or image volumes found. A search is no proof.")
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="Work folder, report, or a folder that flairnb segment wrote.")]) -> None:
+    """Recompute the hashes of all that was made. Example: flairnb verify results."""
+    from flairnb.report.verify import refuse_changed, verify_folder
+
+    verdicts = verify_folder(folder)
+    for verdict in verdicts:
+        if verdict.status != "ok":
+            typer.echo(f"{verdict.file}: {verdict.status}")
+    refuse_changed(verdicts, folder)
+    without = sum(v.status == "no recipe" for v in verdicts)
+    typer.echo(f"{folder.name}: {len(verdicts) - without} files are as they were made, {without} have no recipe.")
 
 
 @app.command()

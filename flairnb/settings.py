@@ -17,7 +17,7 @@ from typing import Any
 from flairnb.errors import SettingsError
 from flairnb.provenance import content_hash
 
-PROFILES = ("smoke", "demo", "phantom", "public", "paper")
+PROFILES = ("smoke", "demo", "phantom", "public", "paper", "robust")
 
 
 def _of(source: str) -> Any:
@@ -43,7 +43,8 @@ class PrepareSettings:
     """Image Preprocessing."""
 
     spacing_mm: float = _of("Methods, Image Preprocessing: 1 mm3 isotropic, linear interpolation")
-    n4: bool = _of("not reported; ANTs' usual companion of brain extraction")
+    n4: bool = _of("not reported; ANTs' usual companion of brain extraction, on the image that leads it")
+    n4_flair: bool = _of("not reported; off, because N4 takes large lesions for bias: see flairnb.prepare.case")
     n4_shrink: int = _of("not reported; ANTs default 4")
     working_spacing_mm: float = _of("not reported; brain extraction and registration run at this spacing for speed")
     affine_iterations: tuple[int, ...] = _of("not reported; coarse to fine")
@@ -84,6 +85,7 @@ class TrainSettings:
     translation_mm: float = _of("'translations', size not reported; chosen")
     scaling_fraction: float = _of("'scaling', size not reported; chosen")
     freeform_mm: float = _of("'free-form deformations', size not reported; chosen")
+    coarsest_mm: float = _of("robust recipe only; patches come at voxel sizes from the volume's own up to this; 0 keeps the volume's own")
     precision: str = _of("not reported; 'auto' is float16 on a GPU, float32 on a CPU; also float32, bfloat16, float16")
     weight_decay: float = _of("robust recipe only")
     warmup_fraction: float = _of("robust recipe only")
@@ -101,7 +103,23 @@ class InferSettings:
     step: int = _of("Methods, Image Preprocessing: step of 32")
     threshold: float = _of("not reported; 0.5 is the larger of two softmax classes")
     min_lesion_ml: float = _of("not reported; 0 keeps every lesion")
+    flips: bool = _of("not in the article; the mean of the brain and of its left-right mirror image, at twice the time")
+    coarser_look: float = _of("ours; the mean with a second look at voxels this many times larger; 0 leaves it out")
+    shipped_spacing_mm: float = _of("ours; voxel size at which the shipped network is applied beside the run's own; 0 leaves it out")
     memory_gb: float = _of("not reported; 'whole' splits the brain where one pass would need more")
+
+
+@dataclass(frozen=True)
+class BaselineSettings:
+    """Comparison Algorithms; the article gives their names and references, no setting."""
+
+    tuning_cases: int = _of("not reported; a method's cut is chosen on so many training cases with lesions, spread evenly; 0: on all")
+    lga_kappa: float = _of("not reported; Schmidt et al. 2012: 0.3. A kappa chosen on training cases stands beside it")
+    knn_neighbours: int = _of("not reported; BIANCA's own 40")
+    knn_lesion_points: int = _of("not reported; Griffanti et al. 2016: 2000 of each training case (demo: fewer, as its voxels are larger)")
+    knn_other_points: int = _of("not reported; Griffanti et al. 2016: 10000 of each training case, none at a lesion's border")
+    knn_spatial_weight: float = _of("not reported; BIANCA's own 1, the weight of MNI coordinates; 0 leaves them out")
+    external: str = _of("ours; folder with masks of outside tools, sub-<label>_desc-<tool>_mask.nii.gz; empty for none")
 
 
 @dataclass(frozen=True)
@@ -119,6 +137,7 @@ _SECTIONS: dict[str, type] = {
     "network": NetworkSettings,
     "train": TrainSettings,
     "infer": InferSettings,
+    "baselines": BaselineSettings,
     "evaluate": EvaluateSettings,
 }
 
@@ -134,6 +153,7 @@ class Settings:
     network: NetworkSettings
     train: TrainSettings
     infer: InferSettings
+    baselines: BaselineSettings
     evaluate: EvaluateSettings
 
 

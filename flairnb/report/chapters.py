@@ -16,8 +16,16 @@ MAKES: dict[str, tuple[str, ...]] = {
     "01": ("manifest.tsv", "tables/cohort.tsv", "tables/table1.tsv"),
     "02": ("tables/preparation.tsv",),
     "03": ("models/unet/unet.keras", "models/unet/settings.json", "models/unet/history.csv"),
-    "04": ("tables/timing.tsv", "tables/threshold.json"),
+    "04": ("tables/timing.tsv", "tables/threshold.json", "tables/baseline_tuning.tsv", "tables/baselines.tsv"),
     "05": ("tables/scores.tsv", "tables/lesions.tsv", "tables/table2.tsv"),
+    "06": ("tables/diseases.tsv", "tables/heterogeneous.tsv"),
+    "07": ("tables/volumes.tsv", "tables/volume_bins.tsv", "tables/lesion_bins.tsv"),
+    "08": ("tables/technical.tsv", "tables/scanner_models.tsv"),
+    "09": ("tables/inference_time.tsv", "tables/inference_stages.tsv"),
+    "10": ("tables/review_cases.tsv",),
+    "11": (),
+    "12": ("tables/checks.tsv", "tables/ablations.tsv", "tables/ledger.tsv"),
+    "13": ("tables/real_cases.tsv",),
 }
 
 #: What each chapter reads of what earlier chapters made.
@@ -26,6 +34,25 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "03": ("manifest.tsv", "tables/preparation.tsv"),
     "04": ("manifest.tsv", "tables/preparation.tsv", "models/unet/unet.keras"),
     "05": ("manifest.tsv", "tables/timing.tsv"),
+    "06": ("manifest.tsv", "tables/scores.tsv", "tables/lesions.tsv"),
+    "07": ("manifest.tsv", "tables/scores.tsv", "tables/lesions.tsv"),
+    "08": ("manifest.tsv", "tables/scores.tsv", "tables/lesions.tsv"),
+    "09": ("manifest.tsv", "tables/preparation.tsv", "tables/timing.tsv"),
+    "12": (
+        "manifest.tsv",
+        "models/unet/unet.keras",
+        "tables/scores.tsv",
+        "tables/diseases.tsv",
+        "tables/volumes.tsv",
+        "tables/technical.tsv",
+        "tables/inference_time.tsv",
+    ),
+}
+
+#: What a chapter reads where it is there, and can do without.
+USES: dict[str, tuple[str, ...]] = {
+    "10": ("manifest.tsv", "tables/scores.tsv", "tables/real_cases.tsv"),
+    "11": ("models/unet/unet.keras",),
 }
 
 if TYPE_CHECKING:
@@ -70,8 +97,8 @@ class Chapter:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Files the chapter reads, relative to the work folder."""
-        return NEEDS.get(self.number, ())
+        """Files the chapter reads, relative to the work folder; those it can do without too."""
+        return (*NEEDS.get(self.number, ()), *USES.get(self.number, ()))
 
 
 def repository_root() -> Path:

@@ -54,6 +54,7 @@ def examine() -> list[Finding]:
         _lab,
         _kernel,
         _lab_extensions,
+        _viewers,
         _head_template,
         _report_templates,
         _weights,
@@ -204,6 +205,19 @@ def _lab_extensions() -> Finding:
     absent = [name for name in LAB_EXTENSIONS if name not in found]
     advice = f"Reinstall what brings {', '.join(absent)}: make setup." if absent else ""
     return Finding("lab extensions", "fail" if absent else "ok", ", ".join(found) or "none", advice)
+
+
+def _viewers() -> Finding:
+    from flairnb.present.lab_extension import FITS, problems
+
+    found = problems()
+    if importlib.util.find_spec("ipyniivue") is None:
+        found.append("ipyniivue is not installed: make setup")
+    if found:
+        return Finding("viewers", "note", "; ".join(found), "Without them pictures stand still. After a change restart JupyterLab.")
+    return Finding(
+        "viewers", "ok", f"ipyniivue {metadata.version('ipyniivue')}, itkwidgets {FITS['itkwidgets']} with its JupyterLab extension"
+    )
 
 
 def _head_template() -> Finding:

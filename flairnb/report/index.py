@@ -63,7 +63,7 @@ def write_index(report: Path, chapters: list[Chapter], outcomes: list[Outcome], 
 def publish_figures(work_dir: Path, report: Path) -> list[Path]:
     """Copy the run's figures into ``figures/`` of the report, for slides and for the README."""
     copies = []
-    for source in sorted((work_dir / "figures").glob("*.png")):
+    for source in sorted([*(work_dir / "figures").glob("*.png"), *(work_dir / "figures").glob("*.svg")]):
         target = report / "figures" / source.name
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)

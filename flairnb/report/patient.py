@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flairnb.errors import InputError
-from flairnb.images import Image, read_image, read_mask, write_image
-from flairnb.naming import derivative_path, flair_stem
-from flairnb.provenance import StageTimer, machine, peak_memory_gb, versions, write_json
+from flairnb.images import Image
+from flairnb.naming import flair_stem
+from flairnb.provenance import StageTimer, machine
+from flairnb.report import patient_input
+from flairnb.report.doubts import doubts_of_input
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,12 +42,15 @@ class Segmentation:
         Lesion probability, 0 outside the brain.
     lesions : DataFrame
         One row a lesion, the largest first.
+    expected_dice : float
+        What the calibrated probabilities promise; NaN if no lesion was found.
     """
 
     mask: NDArray[np.bool_]
     brain: NDArray[np.bool_]
     probability: NDArray[np.float32]
     lesions: pd.DataFrame
+    expected_dice: float = float("nan")
 
 
 def segment_patient(  # noqa: PLR0913 - one argument for each word of the command line
@@ -97,18 +100,23 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     All files are written to a temporary folder beside `out_dir` and moved in
     when the last one is complete.
     """
+    from flairnb.report.patient_files import summary_of, write_all
+
     timer = StageTimer()
     threads = int(threads or machine()["cores"])
     with timer("read"):
-        flair, given = _read_inputs(flair_path, t1w, brain_mask, skull_stripped)
+        patient_input.check_out_dir(out_dir, flair_path)
+        flair, given, notes = patient_input.read_inputs(flair_path, t1w, brain_mask, skull_stripped)
         weights = _find_weights(weights)
-        _check_out_dir(out_dir)
+        check_method(method)
     with timer("load network"):
         network = _load_network(weights, threads)
-    prepare, infer = _settings_for(network, method)
+    prepare, infer = settings_for(network, method)
     case, segmentation = segment_image(flair, network, prepare, infer, timer=timer, threads=threads, **given)
-    summary = _summary(flair, network, case, segmentation, (prepare, infer), weights)
-    _write_all(Path(out_dir), flair_stem(flair_path), flair, segmentation, summary, timer)
+    summary = summary_of(flair, network, case, segmentation, (prepare, infer), weights)
+    with timer("look for doubts"):
+        summary["notes"] = [*notes, *doubts_of_input(case, given["t1w"]), *summary["notes"]]
+    write_all(Path(out_dir), flair_stem(flair_path), flair, segmentation, summary, timer)
     return summary
 
 
@@ -136,6 +144,7 @@ def segment_image(
         `t1w`, `brain_mask`, `skull_stripped` of
         :func:`flairnb.prepare.case.prepare_case`.
     """
+    from flairnb.network.confidence import temper
     from flairnb.network.inference import predict
     from flairnb.prepare.case import prepare_case
 
@@ -143,10 +152,10 @@ def segment_image(
     with timer("prepare"):
         case = prepare_case(flair, settings=prepare, threads=threads, **given)
     with timer("network"):
-        probability = predict(network.model, case.work, case.work_brain, infer)
+        probability = temper(predict(network.model, case.work, case.work_brain, infer), network.calibration.temperature)
     with timer("back to native"):
         segmentation = back_to_native(probability, case, infer.threshold, infer.min_lesion_ml)
-    return case, segmentation
+    return case, replace(segmentation, expected_dice=network.calibration.expect(probability, probability >= infer.threshold))
 
 
 def back_to_native(probability: NDArray[np.float32], case: PreparedCase, threshold: float, min_ml: float) -> Segmentation:
@@ -183,26 +192,6 @@ def back_to_native(probability: NDArray[np.float32], case: PreparedCase, thresho
     return Segmentation(mask, brain, native, lesion_table(mask, flair.affine, native))
 
 
-def _read_inputs(
-    flair_path: str | os.PathLike,
-    t1w: str | os.PathLike | None,
-    brain_mask: str | os.PathLike | None,
-    skull_stripped: bool,
-) -> tuple[Image, dict[str, Any]]:
-    if brain_mask is not None and skull_stripped:
-        raise InputError(
-            "expected --brain-mask or --skull-stripped, received both. Give the mask alone: it already says where the brain is."
-        )
-    flair = read_image(flair_path, "FLAIR")
-    mask = None
-    if brain_mask is not None:
-        mask = read_mask(brain_mask, like=flair, what="brain mask")
-        if not mask.any():
-            raise InputError(f"brain mask: expected voxels above 0, found none in {Path(brain_mask).name}. Give another mask.")
-    head = read_image(t1w, "T1w") if t1w is not None else None
-    return flair, {"t1w": head, "brain_mask": mask, "skull_stripped": skull_stripped}
-
-
 def _find_weights(weights: str | os.PathLike | None) -> Path | str:
     from flairnb.network.weights import default_weights
     from flairnb.report.chapters import repository_root
@@ -220,13 +209,8 @@ def _load_network(weights: Path | str, threads: int) -> Network:
         return load_network(weights)
 
 
-def _check_out_dir(out_dir: str | os.PathLike) -> None:
-    path = Path(out_dir)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"--out: expected a folder, found the file {path.name}. Name a folder; it is made if absent.")
-
-
-def _settings_for(network: Network, method: str | None) -> tuple[PrepareSettings, InferSettings]:
+def settings_for(network: Network, method: str | None) -> tuple[PrepareSettings, InferSettings]:
+    """Return how to prepare and infer for a network: the article's values at the network's own voxel size."""
     from flairnb import settings
     from flairnb.network.inference import size_multiple
 
@@ -234,92 +218,13 @@ def _settings_for(network: Network, method: str | None) -> tuple[PrepareSettings
     multiple = size_multiple(network.model)
     patch = max(multiple, round(PATCH_MM / network.spacing_mm / multiple) * multiple)
     step = max(1, round(STEP_MM / network.spacing_mm))
-    if method not in (None, "whole", "tiled"):
-        raise InputError(f"--method: expected 'whole' or 'tiled', received {method!r}.")
+    check_method(method)
     infer = replace(paper.infer, method=method or "whole", patch=patch, step=min(step, patch), threshold=network.threshold)
+    infer = replace(infer, coarser_look=network.coarser_look)
     return replace(paper.prepare, spacing_mm=network.spacing_mm), infer
 
 
-def _summary(
-    flair: Image,
-    network: Network,
-    case: PreparedCase,
-    segmentation: Segmentation,
-    used: tuple[PrepareSettings, InferSettings],
-    weights: Path | str,
-) -> dict[str, Any]:
-    from flairnb.settings import as_dict
-
-    shipped = Path(weights).parent.name == "shipped" or not Path(weights).exists()
-    notes = [*case.notes]
-    if not shipped:
-        notes.append(
-            "These weights were made by a run on this computer, not shipped with flairnb. A network of the demo profile has seen "
-            "simulated patients only, for a few minutes: its outlines on real patients show that the steps work, not how well."
-        )
-    voxel_ml = flair.voxel_volume_ml
-    return {
-        "lesion_volume_ml": round(float(np.count_nonzero(segmentation.mask)) * voxel_ml, 4),
-        "lesion_count": len(segmentation.lesions),
-        "brain_volume_ml": round(float(np.count_nonzero(segmentation.brain)) * voxel_ml, 1),
-        "intended_use": "Research and teaching only, not for clinical use.",
-        "notes": notes,
-        "weights": {
-            "name": network.name,
-            "sha256": network.sha256,
-            "shipped": shipped,
-            "spacing_mm": network.spacing_mm,
-            "card": network.card,
-        },
-        "input": {
-            "flair": flair.path.name if flair.path else "",
-            "shape": list(flair.shape),
-            "spacing_mm": [round(float(edge), 4) for edge in flair.spacing_mm],
-        },
-        "settings": {"prepare": as_dict(used[0]), "infer": as_dict(used[1])},
-        "versions": versions(),
-        "machine": machine(),
-    }
-
-
-def _write_all(out_dir: Path, stem: str, flair: Image, segmentation: Segmentation, summary: dict[str, Any], timer: StageTimer) -> None:
-    out_dir = out_dir.absolute()
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    waiting = Path(tempfile.mkdtemp(prefix=".flairnb-partial-", dir=out_dir.parent))
-    try:
-        with timer("write"):
-            _write_images(waiting, stem, flair, segmentation)
-            table = segmentation.lesions.round(4)
-            table.to_csv(waiting / f"{stem}_desc-lesions.tsv", sep="\t", index=False, na_rep="n/a", lineterminator="\n")
-        with timer("picture"):
-            _write_picture(waiting / f"{stem}_desc-qc.png", flair, segmentation, summary)
-        summary["seconds"] = {**timer.seconds, "total": round(sum(timer.seconds.values()), 3)}
-        summary["peak_memory_gb"] = peak_memory_gb()
-        write_json(waiting / f"{stem}_desc-summary.json", summary)
-        out_dir.mkdir(exist_ok=True)
-        for path in sorted(waiting.iterdir()):
-            path.replace(out_dir / path.name)
-    finally:
-        shutil.rmtree(waiting, ignore_errors=True)
-
-
-def _write_images(folder: Path, stem: str, flair: Image, segmentation: Segmentation) -> None:
-    lesion = {"label": "lesion", "desc": "unet"}
-    write_image(derivative_path(folder, stem, "mask", **lesion), segmentation.mask, flair, np.uint8)
-    write_image(derivative_path(folder, stem, "probseg", **lesion), segmentation.probability, flair, np.float32)
-    write_image(derivative_path(folder, stem, "mask", desc="brain"), segmentation.brain, flair, np.uint8)
-
-
-def _write_picture(path: Path, flair: Image, segmentation: Segmentation, summary: dict[str, Any]) -> None:
-    from flairnb.present.qc import qc_picture
-    from flairnb.present.style import save_figure
-
-    figure = qc_picture(
-        flair,
-        segmentation.mask,
-        segmentation.brain,
-        volume_ml=summary["lesion_volume_ml"],
-        lesion_count=summary["lesion_count"],
-        warnings=summary["notes"],
-    )
-    save_figure(figure, path, formats=("png",))
+def check_method(method: str | None) -> None:
+    """Raise `InputError` unless a method of inference is known."""
+    if method not in (None, "whole", "tiled"):
+        raise InputError(f"--method: expected 'whole' or 'tiled', received {method!r}.")

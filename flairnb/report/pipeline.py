@@ -18,6 +18,7 @@ from flairnb.errors import FlairnbError, WorkFailed
 from flairnb.provenance import write_json
 from flairnb.report import record, sources
 from flairnb.report.chapters import Chapter, choose, maker_of, read_chapters, repository_root
+from flairnb.report.lock import only_run_in
 from flairnb.report.record import Outcome
 from flairnb.report.start import effective_settings, work_dir_of
 
@@ -93,7 +94,25 @@ def run_notebooks(  # noqa: PLR0913 - one argument for each word of the command 
     work_dir = work_dir_of(profile, str(parameters["out_dir"]))
     report = Path(reports_dir) if reports_dir else repository_root() / "reports" / profile
     keys = _keys(chapters, settings, parameters)
+    with only_run_in(work_dir):
+        outcomes, failure = _run_chosen(chosen, parameters, keys, work_dir, jobs, force, say)
+        index = write_report(chapters, outcomes, settings, parameters, work_dir, report)
+    if failure is not None:
+        raise failure
+    say(f"report: {index.name} in {report.parent.name}/{report.name}")
+    return RunResult(index, tuple(outcomes))
 
+
+def _run_chosen(  # noqa: PLR0913 - the words of the command line again
+    chosen: list[Chapter],
+    parameters: Mapping[str, Any],
+    keys: Mapping[str, str],
+    work_dir: Path,
+    jobs: int | None,
+    force: bool,
+    say: Callable[[str], None],
+) -> tuple[list[Outcome], FlairnbError | None]:
+    """Run chapters until one fails; return how each went and the failure."""
     failure: FlairnbError | None = None
     outcomes: list[Outcome] = []
     for chapter in chosen:
@@ -108,12 +127,7 @@ def run_notebooks(  # noqa: PLR0913 - one argument for each word of the command 
         if failure is not None:
             break
         say(f"{chapter.stem}: done in {outcome.seconds:.0f} s")
-
-    index = write_report(chapters, outcomes, settings, parameters, work_dir, report)
-    if failure is not None:
-        raise failure
-    say(f"report: {index.name} in {report.parent.name}/{report.name}")
-    return RunResult(index, tuple(outcomes))
+    return outcomes, failure
 
 
 def execute(
@@ -152,7 +166,11 @@ def execute(
     from flairnb.report.kernel import kernel_manager_for
 
     notebook = sources.read_source(chapter)
-    sources.check_parameters(parameters, sources.parameters_of(notebook), f"notebook {chapter.stem}")
+    known = sources.parameters_of(notebook)
+    sources.check_parameters(parameters, known, f"notebook {chapter.stem}")
+    if "interactive" in known:
+        # Nobody is there to click: still pictures stand in.
+        parameters = {"interactive": False, **parameters}
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f"partial-{output.name}")
     try:
@@ -192,14 +210,14 @@ def write_report(
     work_dir: Path,
     report: Path,
 ) -> Path:
-    """Write the pages, ``numbers.json``, ``run.json`` and ``index.html``.
+    """Write the pages, ``numbers.json``, ``ledger.tsv``, ``run.json`` and ``index.html``.
 
     Every chapter that has ever been run in this work folder gets its page, so
     that running one notebook again does not thin the report out.
     """
     import nbformat
 
-    from flairnb.report import html, index
+    from flairnb.report import html, index, ledger
 
     report.mkdir(parents=True, exist_ok=True)
     shown = [chapter for chapter in chapters if record.executed_path(chapter, work_dir).is_file()]
@@ -220,8 +238,11 @@ def write_report(
             ran[chapter.number] = _before(chapter, work_dir, "earlier", "from an earlier run")
     everything = [ran[number] for number in sorted(ran)]
     write_json(report / "numbers.json", record.read_numbers(shown, work_dir))
-    write_json(report / "run.json", record.run_record(settings, everything, parameters))
-    return index.write_index(report, shown, everything, settings, work_dir)
+    ledger.write_ledger(shown, work_dir, report / "ledger.tsv")
+    first = index.write_index(report, shown, everything, settings, work_dir)
+    content = record.run_record(settings, everything, parameters)
+    write_json(report / "run.json", {**content, "files": record.hashes_of(report)})
+    return first
 
 
 def _run_one(

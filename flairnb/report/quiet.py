@@ -15,9 +15,12 @@ def quiet_stderr() -> Iterator[None]:
 
     TensorFlow writes notes about oneDNN and absent GPUs before its own logging
     can be configured. When the block fails, all that was held back is shown.
+
+    In a notebook `sys.stderr` is not what C code writes to; the process's own
+    error stream is, and the kernel shows what arrives there.
     """
     try:
-        original = sys.stderr.fileno()
+        original = sys.__stderr__.fileno()
     except (AttributeError, OSError, ValueError):
         yield
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flairnb.evaluate.ledger import Measured
 from flairnb.provenance import content_hash, machine, read_json, sha256_file, versions, write_json
 from flairnb.report.chapters import Chapter, repository_root
 
@@ -115,6 +117,25 @@ def read_numbers(chapters: list[Chapter], work_dir: Path) -> dict[str, dict[str,
     return found
 
 
+def read_measured(chapters: list[Chapter], work_dir: Path) -> dict[str, Measured]:
+    """Return the numbers of every chapter with their intervals, as "NN.name"; what a run could not have is NaN."""
+    found = {}
+    for chapter in chapters:
+        numbers, intervals = (work_dir / "runs" / f"{chapter.number}_{kind}.json" for kind in ("numbers", "intervals"))
+        known = read_json(intervals) if intervals.is_file() else {}
+        for name, value in (read_json(numbers) if numbers.is_file() else {}).items():
+            found[f"{chapter.number}.{name}"] = as_measured(value, known.get(name))
+    return found
+
+
+def as_measured(value: Any, interval: Mapping[str, Any] | None = None) -> Measured:
+    """Return a plain number (or None, or a `Measured`) as a `Measured`."""
+    if isinstance(value, Measured):
+        return value
+    low, high, n = (None, None, 0) if interval is None else (interval["low"], interval["high"], interval["n"])
+    return Measured(*[math.nan if not isinstance(v, int | float) else float(v) for v in (value, low, high)], n=n)
+
+
 def run_record(settings: Any, outcomes: list[Outcome], parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of ``run.json``.
 
@@ -140,6 +161,12 @@ def run_record(settings: Any, outcomes: list[Outcome], parameters: Mapping[str, 
         "wall_seconds_total": round(sum(outcome.seconds for outcome in outcomes), 1),
         "status": {outcome.chapter.stem: outcome.status for outcome in outcomes},
     }
+
+
+def hashes_of(report: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a report but ``run.json``, which holds them."""
+    files = sorted(p for p in report.rglob("*") if p.is_file() and p.name != "run.json" and not p.name.startswith("."))
+    return {path.relative_to(report).as_posix(): sha256_file(path) for path in files}
 
 
 def now() -> str:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
+    from flairnb.evaluate.ledger import Measured
     from flairnb.report.start import Run
 
 #: Rows of the first page, as Table 2 names them.
@@ -71,6 +73,38 @@ def key_numbers(table: pd.DataFrame, simulated: bool = True) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def load_scores(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read what chapter 05 scored: usable scores with the size of each case's lesions and the bins, and the lesions."""
+    from flairnb.evaluate.cohort import read_scores
+    from flairnb.evaluate.strata import with_lesion_size
+
+    read = read_scores(run.path("tables/scores.tsv").parent)
+    return with_lesion_size(read.scores, read.lesions), read.lesions
+
+
+def paper_columns(scores: pd.DataFrame) -> list[str]:
+    """Return the methods that stand for the article's four columns."""
+    from flairnb.evaluate import strata
+
+    return strata.paper_columns(scores)
+
+
+def label(method: str) -> str:
+    """Return a method's name for readers."""
+    from flairnb.present.style import look
+
+    return look(method).label
+
+
+def median_of(run: Run, values: ArrayLike, statistic: Any = "median") -> Measured:
+    """Return a median (or mean) over cases with its 95% bootstrap interval."""
+    from flairnb.evaluate.ledger import Measured
+    from flairnb.evaluate.statistics import bootstrap_interval
+
+    found = bootstrap_interval(values, run.seed, statistic, resamples=run.settings.evaluate.bootstrap)
+    return Measured(found.estimate, found.low, found.high, found.n)
+
+
 def network_facts(run: Run) -> pd.DataFrame:
     """Return size and work of the network at one patch."""
     import pandas as pd
@@ -106,31 +140,27 @@ def training_numbers(run: Run, history: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def inference_numbers(timing: pd.DataFrame, agreement: pd.DataFrame, threshold_sd: float) -> dict[str, Any]:
+def chosen_values(tuning: pd.DataFrame) -> pd.DataFrame:
+    """Return what each comparison method learnt: the value of best mean Dice over its training cases."""
+    best = tuning[tuning["chosen"].astype(bool)].drop(columns="chosen")
+    return best.fillna({"variant": ""}).rename(columns={"dice_mean": "mean Dice there", "cases": "training cases"}).round(3)
+
+
+def inference_numbers(timing: pd.DataFrame, agreement: pd.DataFrame, tuning: pd.DataFrame, baselines: pd.DataFrame) -> dict[str, Any]:
     """Return notebook 04's numbers."""
+    best = tuning[tuning["chosen"].astype(bool)].set_index("method")["value"]
     return {
         "segmented": int((timing["status"] == "ok").sum()),
         "failed": int((timing["status"] != "ok").sum()),
-        "threshold_sd": float(threshold_sd),
+        "baselines_failed": int((baselines["status"] != "ok").sum()),
+        "threshold_sd": float(best["threshold"]),
+        "lga_kappa": float(best.get("lga", float("nan"))),
+        "lpa_cut": float(best["lpa"]),
+        "bianca_cut": float(best["bianca"]),
         "tiled_whole_dice_lowest": float(agreement["dice_between"].min()),
         "tiled_whole_mean_difference": float(agreement["mean_difference"].mean()),
         "seconds_a_case_median": float(timing["seconds_total"].median()),
     }
-
-
-def accuracy_numbers(scores: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
-    """Return notebook 05's numbers: cases and median Dice of each method, and the volumes' correlation."""
-    from flairnb.evaluate.summary import methods_in, usable
-
-    good = usable(scores)
-    numbers: dict[str, Any] = {"cases": int(good["participant_id"].nunique()), "not_scored": int(len(scores) - len(good))}
-    for method in methods_in(good):
-        rows = good[good["method"] == method]
-        numbers[f"dice_median_{method}"] = float(rows["dice"].median())
-        numbers[f"dice_mean_{method}"] = float(rows["dice"].mean())
-    by_measure = table.set_index("measure")
-    numbers["volume_rho_unet"] = float(by_measure.filter(regex="^U-Net, ours$").loc[KEY_ROWS[-1]].iloc[0])
-    return numbers
 
 
 def _shown(row: str, value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,13 +78,19 @@ class Run:
         return table
 
     def keep(self, figure: Figure, name: str) -> Any:
-        """Write a figure as ``figures/<name>.png`` and show exactly that picture."""
+        """Write a figure as ``figures/<name>.png`` and show exactly that picture.
+
+        Charts are also written as ``.svg``, for slides and print; pictures of
+        brains are not, for they would hold their pixels a second time.
+        """
         from IPython.display import Image
 
         from flairnb.present.style import save_figure
 
-        (written,) = save_figure(figure, self.path(f"figures/{name}"), formats=("png",), dpi=FIGURE_DPI)
-        return Image(filename=str(written))
+        is_chart = not any(axes.images for axes in figure.axes)
+        formats = ("png", "svg") if is_chart else ("png",)
+        written = save_figure(figure, self.path(f"figures/{name}"), formats=formats, dpi=FIGURE_DPI)
+        return Image(filename=str(written[0]))
 
     def finish(self, numbers: Mapping[str, Any]) -> pd.DataFrame:
         """Write the notebook's numbers and check that it made what it promises.
@@ -91,8 +98,8 @@ class Run:
         Parameters
         ----------
         numbers : mapping
-            Name to number (or short text). A name is written once, by one
-            notebook.
+            Name to number (or short text), or to a `Measured` with its
+            interval. A name is written once, by one notebook.
 
         Returns
         -------
@@ -112,9 +119,14 @@ class Run:
                 f"Notebook {self.notebook} should leave {', '.join(missing)} in the work folder, but did not. "
                 "Run its cells from the top; if that does not help, the step above failed for every case."
             )
-        numbers = {name: _plain(value) for name, value in numbers.items()}
-        write_json(self.path(f"runs/{self.notebook}_numbers.json"), numbers)
-        return pd.DataFrame({"number": list(numbers), "value": [_shown(value) for value in numbers.values()]})
+        plain = {name: _plain(getattr(value, "value", value)) for name, value in numbers.items()}
+        intervals = {name: _interval(value) for name, value in numbers.items() if hasattr(value, "low")}
+        write_json(self.path(f"runs/{self.notebook}_numbers.json"), plain)
+        write_json(self.path(f"runs/{self.notebook}_intervals.json"), intervals)
+        table = pd.DataFrame({"number": list(plain), "value": [_shown(value) for value in plain.values()]})
+        if intervals:
+            table["95% interval"] = [_shown_interval(intervals.get(name)) for name in plain]
+        return table
 
     def _repr_html_(self) -> str:
         rows = [
@@ -196,14 +208,14 @@ def effective_settings(profile: str, seed: int, overrides: str = "") -> Settings
 
 def work_dir_of(profile: str, out_dir: str = "") -> Path:
     """Return the work folder of a profile."""
-    return Path(out_dir).expanduser().resolve() if out_dir else repository_root() / "work" / profile
+    return Path(os.path.realpath(Path(out_dir).expanduser())) if out_dir else repository_root() / "work" / profile
 
 
 def _data_dir(data_dir: str, settings: Settings) -> Path | None:
     given = data_dir or (os.environ.get("FLAIRNB_DATA_DIR", "") if settings.cohort.source == "manifest" else "")
     if not given:
         return None
-    path = Path(given).expanduser().resolve()
+    path = Path(os.path.realpath(Path(given).expanduser()))
     if not path.is_dir():
         raise MissingDataError(
             f"Expected a folder of patients' data, found none at {path.name!r}. "
@@ -226,8 +238,23 @@ def _absent(name: str, reader: str) -> str:
 def _plain(value: Any) -> Any:
     item = getattr(value, "item", None)
     value = item() if callable(item) else value
-    return round(value, 6) if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    # JSON has no NaN: a number that a run cannot have is null. Six digits after the point hide small learning rates.
+    return (round(value, 6) or float(f"{value:.6g}")) if math.isfinite(value) else None
+
+
+def _interval(measured: Any) -> dict[str, Any]:
+    return {"low": _plain(measured.low), "high": _plain(measured.high), "n": int(measured.n)}
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "n/a"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _shown_interval(interval: Mapping[str, Any] | None) -> str:
+    if interval is None or interval["low"] is None or interval["high"] is None:
+        return ""
+    return f"{_shown(interval['low'])} to {_shown(interval['high'])} (n = {interval['n']})"

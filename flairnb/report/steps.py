@@ -8,24 +8,22 @@ row with its reason and never stops the others.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flairnb.errors import FlairnbError, WorkFailed
+from flairnb.errors import WorkFailed
 from flairnb.naming import cohort_derivative
-from flairnb.provenance import content_hash, is_current, read_json, sha256_file, write_json, write_sidecar
+from flairnb.provenance import content_hash, read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from flairnb.evaluate.cohort import CohortScores
     from flairnb.network.volumes import VolumeRecord
-    from flairnb.network.weights import Network
     from flairnb.prepare.case import PreparedCase
     from flairnb.report.start import Run
 
@@ -170,100 +168,6 @@ def training_volumes(run: Run) -> list[VolumeRecord]:
     return [record for record in found if record.name in wanted]
 
 
-def segment_validation(run: Run) -> pd.DataFrame:
-    """Apply the trained network to every validation case and write native masks.
-
-    Cases run one after the other: one pass keeps all cores busy by itself.
-
-    Returns
-    -------
-    DataFrame
-        One row a case: participant_id, method, status, reason, the seconds of
-        preparation, network and the way back, lesion_volume_ml, lesion_count.
-        Also ``tables/timing.tsv``.
-    """
-    import pandas as pd
-
-    from flairnb.network.weights import load_network
-
-    network = load_network(run.path(MODEL))
-    key = content_hash(network.sha256, _infer_dict(run))
-    rows = [_guarded(participant, _segment_one, run, network, key) for participant in prepared_ids(run, "validation")]
-    table = pd.DataFrame(rows)
-    prepared = run.table("tables/preparation.tsv").set_index("participant_id")
-    table["seconds_prepare"] = table["participant_id"].map(prepared["seconds"])
-    table["seconds_total"] = table[["seconds_prepare", "seconds_network", "seconds_native"]].sum(axis=1)
-    return run.save(table, "tables/timing.tsv")
-
-
-def fit_threshold_baseline(run: Run) -> float:
-    """Learn the plain threshold on the training cases and keep it.
-
-    Returns
-    -------
-    float
-        Standard deviations above the brain's mean.
-    """
-    from flairnb.baselines.threshold import fit_threshold
-
-    cases = ((case.work, case.work_brain, reference) for _, case, reference in prepared_cases(run, "train"))
-    z = fit_threshold(cases)
-    write_json(run.path("tables/threshold.json"), {"z": z, "learnt_on": len(prepared_ids(run, "train"))})
-    return z
-
-
-def threshold_validation(run: Run) -> pd.DataFrame:
-    """Apply the learnt threshold to every validation case and write native masks."""
-    import pandas as pd
-
-    z = float(read_json(run.path("tables/threshold.json"))["z"])
-    rows = [_guarded(participant, _threshold_one, run, z, content_hash(z)) for participant in prepared_ids(run, "validation")]
-    return pd.DataFrame(rows)
-
-
-def compare_methods_of_inference(run: Run, cases: int = 3) -> pd.DataFrame:
-    """Apply the network both ways, tiled and whole, to a few validation cases.
-
-    Returns
-    -------
-    DataFrame
-        participant_id, largest and mean absolute difference of probability
-        inside the brain, Dice between the two masks, seconds of each way.
-    """
-    from dataclasses import replace
-
-    import pandas as pd
-
-    from flairnb.evaluate.metrics import dice
-    from flairnb.network.inference import predict
-    from flairnb.network.weights import load_network
-    from flairnb.prepare.cohort import read_prepared
-
-    network = load_network(run.path(MODEL))
-    infer = run.settings.infer
-    rows = []
-    for participant in prepared_ids(run, "validation")[:cases]:
-        case = read_prepared(run.work_dir, participant)
-        found: dict[str, NDArray[np.float32]] = {}
-        seconds: dict[str, float] = {}
-        for method in ("tiled", "whole"):
-            start = time.perf_counter()
-            found[method] = predict(network.model, case.work, case.work_brain, replace(infer, method=method))
-            seconds[method] = time.perf_counter() - start
-        gap = np.abs(found["tiled"] - found["whole"])[case.work_brain]
-        rows.append(
-            {
-                "participant_id": participant,
-                "largest_difference": float(gap.max()),
-                "mean_difference": float(gap.mean()),
-                "dice_between": dice(found["tiled"] >= infer.threshold, found["whole"] >= infer.threshold),
-                "seconds_tiled": seconds["tiled"],
-                "seconds_whole": seconds["whole"],
-            }
-        )
-    return pd.DataFrame(rows)
-
-
 def score_validation(run: Run) -> CohortScores:
     """Score all methods' native masks against the reference, and write the tables."""
     from flairnb.evaluate.cohort import score_cohort
@@ -298,87 +202,6 @@ def take_over_masks(run: Run) -> int:
                 write_image(target, mask, flair, np.uint8)
                 written += 1
     return written
-
-
-def _guarded(participant: str, work: Any, run: Run, *more: Any) -> dict[str, Any]:
-    try:
-        return {"participant_id": participant, "status": "ok", "reason": "", **work(run, participant, *more)}
-    except (FlairnbError, OSError) as error:
-        logger.warning("%s: %s", participant, type(error).__name__)
-        return {"participant_id": participant, "status": "failed", "reason": str(error)}
-
-
-def _segment_one(run: Run, participant: str, network: Network, key: str) -> dict[str, Any]:
-    from flairnb.network.inference import predict
-    from flairnb.prepare.cohort import read_prepared
-    from flairnb.report.patient import back_to_native
-
-    target = cohort_derivative(run.work_dir, participant, "mask", label=LESION, desc="unet")
-    source = cohort_derivative(run.work_dir, participant, "FLAIR", space="work", desc="preproc")
-    expected = {"Key": content_hash(key, sha256_file(source))}
-    if is_current(target, **expected):
-        return dict(read_json(_sidecar(target))["Row"])
-    infer = run.settings.infer
-    case = read_prepared(run.work_dir, participant)
-    start = time.perf_counter()
-    probability = predict(network.model, case.work, case.work_brain, infer)
-    middle = time.perf_counter()
-    found = back_to_native(probability, case, infer.threshold, infer.min_lesion_ml)
-    end = time.perf_counter()
-    _write_probability(run, participant, case, found.probability)
-    row = {
-        "method": infer.method,
-        "seconds_network": round(middle - start, 3),
-        "seconds_native": round(end - middle, 3),
-        "lesion_volume_ml": round(float(np.count_nonzero(found.mask)) * case.flair.voxel_volume_ml, 4),
-        "lesion_count": len(found.lesions),
-    }
-    _write_mask(target, found.mask, case, source, {**expected, "Row": row})
-    return row
-
-
-def _threshold_one(run: Run, participant: str, z: float, key: str) -> dict[str, Any]:
-    from flairnb.baselines.threshold import threshold_mask
-    from flairnb.prepare.cohort import read_prepared
-    from flairnb.report.patient import back_to_native
-
-    target = cohort_derivative(run.work_dir, participant, "mask", label=LESION, desc="threshold")
-    source = cohort_derivative(run.work_dir, participant, "FLAIR", space="work", desc="preproc")
-    expected = {"Key": content_hash(key, sha256_file(source))}
-    if is_current(target, **expected):
-        return dict(read_json(_sidecar(target))["Row"])
-    case = read_prepared(run.work_dir, participant)
-    mask = threshold_mask(case.work, case.work_brain, z)
-    found = back_to_native(mask.astype(np.float32), case, 0.5, 0.0)
-    row = {"lesion_volume_ml": round(float(np.count_nonzero(found.mask)) * case.flair.voxel_volume_ml, 4)}
-    _write_mask(target, found.mask, case, source, {**expected, "Row": row})
-    return row
-
-
-def _write_mask(target: Path, mask: NDArray[np.bool_], case: PreparedCase, source: Path, extra: dict[str, Any]) -> None:
-    from flairnb.images import write_image
-
-    write_image(target, mask, case.flair, np.uint8)
-    write_sidecar(target, [source], extra=extra)
-
-
-def _write_probability(run: Run, participant: str, case: PreparedCase, probability: NDArray[np.float32]) -> None:
-    from flairnb.images import write_image
-
-    path = cohort_derivative(run.work_dir, participant, "probseg", label=LESION, desc="unet")
-    write_image(path, probability, case.flair, np.float32)
-
-
-def _sidecar(path: Path) -> Path:
-    from flairnb.naming import sidecar_path
-
-    return sidecar_path(path)
-
-
-def _infer_dict(run: Run) -> Any:
-    from flairnb.settings import as_dict
-
-    return as_dict(run.settings.infer)
 
 
 def _manifest_file(run: Run) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flairnb.errors import GeometryError
 from flairnb.images import Image, read_image, read_mask
 from flairnb.naming import cohort_derivative
 from flairnb.report import steps
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from flairnb.present.contact_sheet import SheetCase
     from flairnb.report.start import Run
 
+logger = logging.getLogger(__name__)
+
 #: Rows of the Figure 3 layout, the paper's diseases first (Duong et al., Figure 3).
 FIGURE3 = ("MSI", "SVID", "LGG", "CNSL", "ALD", "TLE")
 
@@ -28,8 +32,8 @@ def contact_sheet(run: Run) -> Figure:
 
     cohort = steps.read_cohort(run)
     first = cohort.sort_values("split", ascending=False, kind="stable").drop_duplicates("diagnosis").sort_values("diagnosis")
-    cases = [_native_case(run, row, ("manual",)) for row in first.to_dict("records")]
-    return sheets.contact_sheet(cases, columns=5, title=_simulated(run, "One examination of each diagnosis"))
+    cases = [native_case(run, row, ("manual",)) for row in first.to_dict("records")]
+    return sheets.contact_sheet(cases, columns=5, title=simulated(run, "One examination of each diagnosis"))
 
 
 def volume_histogram(volumes: pd.DataFrame) -> Figure:
@@ -45,7 +49,7 @@ def brain_outline(run: Run) -> Figure:
     from flairnb.present.slices import mosaic
 
     case = _show_case(run)
-    return mosaic(case.flair, {"brain": case.brain_native}, count=8, title=_simulated(run, "FLAIR as acquired, extracted brain"))
+    return mosaic(case.flair, {"brain": case.brain_native}, count=8, title=simulated(run, "FLAIR as acquired, extracted brain"))
 
 
 def prepared_volume(run: Run) -> Figure:
@@ -55,7 +59,7 @@ def prepared_volume(run: Run) -> Figure:
     case = _show_case(run)
     work = Image(case.work, case.work_grid.affine)
     edge = run.settings.prepare.spacing_mm
-    title = _simulated(run, f"The prepared volume: brain only, {edge:g} mm cubes, mean 0 and SD 1")
+    title = simulated(run, f"The prepared volume: brain only, {edge:g} mm cubes, mean 0 and SD 1")
     return mosaic(work, {"brain": case.work_brain}, count=8, title=title)
 
 
@@ -101,6 +105,13 @@ def learning_curve(history: pd.DataFrame) -> Figure:
     return training_curve(history[["epoch", "loss", "dice", "learning_rate"]], labels={"dice": "Dice on training patches"})
 
 
+def tuning_curves(tuning: pd.DataFrame) -> Figure:
+    """Draw how the comparison methods' free values were chosen on training cases."""
+    from flairnb.present.tuning_figure import tuning_figure
+
+    return tuning_figure(tuning)
+
+
 def segmentation_example(run: Run) -> Figure:
     """Draw the network's and the reader's outlines in the case of median lesion volume."""
     from flairnb.present.slices import mosaic
@@ -109,8 +120,8 @@ def segmentation_example(run: Run) -> Figure:
     timing = timing[timing["status"] == "ok"].sort_values("lesion_volume_ml")
     participant = timing["participant_id"].iloc[len(timing) // 2]
     row = _row(run, participant)
-    case = _native_case(run, row, ("unet", "manual"))
-    return mosaic(case.image, case.masks, count=8, title=_simulated(run, f"{participant}, {row['diagnosis']}"))
+    case = native_case(run, row, ("unet", "manual"))
+    return mosaic(case.image, case.masks, count=8, title=simulated(run, f"{participant}, {row['diagnosis']}"))
 
 
 def timing_chart(timing: pd.DataFrame) -> Figure:
@@ -150,8 +161,8 @@ def examples(run: Run, rows: int = 6) -> Figure:
     cohort = cohort[cohort["participant_id"].isin(ready)].drop_duplicates("diagnosis")
     order = {key: place for place, key in enumerate(FIGURE3)}
     cohort = cohort.sort_values("diagnosis", key=lambda keys: keys.map(order).fillna(len(order)), kind="stable").head(rows)
-    cases = [_native_case(run, row, ("unet", "manual")) for row in cohort.to_dict("records")]
-    return comparison_sheet(cases, ("unet", "manual"), _simulated(run, "Validation cases"))
+    cases = [native_case(run, row, ("unet", "manual")) for row in cohort.to_dict("records")]
+    return comparison_sheet(cases, ("unet", "manual"), simulated(run, "Validation cases"))
 
 
 def _marks(tests: pd.DataFrame | None) -> dict[str, str]:
@@ -171,7 +182,8 @@ def _row(run: Run, participant: str) -> dict:
     return cohort[cohort["participant_id"] == participant].iloc[0].to_dict()
 
 
-def _native_case(run: Run, row: dict, methods: tuple[str, ...]) -> SheetCase:
+def native_case(run: Run, row: dict, methods: tuple[str, ...]) -> SheetCase:
+    """Read one case's FLAIR and the masks of some methods (empty where absent), on its own grid."""
     from flairnb.cohort.diagnoses import find_diagnosis
     from flairnb.present.contact_sheet import SheetCase
 
@@ -182,9 +194,13 @@ def _native_case(run: Run, row: dict, methods: tuple[str, ...]) -> SheetCase:
         masks[method] = read_mask(path, like=flair, what=f"{method} mask") if path.is_file() else np.zeros(flair.shape, dtype=bool)
     brain = cohort_derivative(run.work_dir, row["participant_id"], "mask", desc="brain")
     if brain.is_file():
-        masks["brain"] = read_mask(brain, like=flair, what="brain mask")
+        try:
+            masks["brain"] = read_mask(brain, like=flair, what="brain mask")
+        except GeometryError:  # of an earlier run, on another cohort; the next preparation replaces it
+            logger.info("%s: the brain mask is of an earlier cohort", row["participant_id"])
     return SheetCase(find_diagnosis(row["diagnosis"]).abbreviation, replace(flair, header=None), masks)
 
 
-def _simulated(run: Run, text: str) -> str:
+def simulated(run: Run, text: str) -> str:
+    """Return a title that says so when the patients are phantoms."""
     return f"{text} (simulated)" if run.settings.cohort.source == "phantom" else text

@@ -31,6 +31,7 @@ def test_everything_promised_is_looked_at(capsys):
         "lab",
         "kernel",
         "lab extensions",
+        "viewers",
     ):
         assert f"  {name} " in text
     assert "head template" in text and "report templates" in text and "weights" in text

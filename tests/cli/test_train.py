@@ -64,3 +64,40 @@ def test_train_makes_weights_from_a_cohort_that_lies_elsewhere(tmp_path, capsys)
     assert capsys.readouterr().out.startswith("1 epochs on 2 cases, loss ")
     assert (tmp_path / "out" / "models" / "unet" / "unet.keras").stat().st_size > 10_000
     assert not (tmp_path / "data" / "models").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--cohort", "a.tsv", "--generated", "3"], ["--generated", "0"]])
+def test_train_wants_a_cohort_or_a_number_of_heads(words, tmp_path, capsys):
+    assert call(["train", *words, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_train_on_generated_heads_makes_weights_and_adds_heads_to_those_there(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # no fetched data here: the installed templates serve
+    words = ["train", "--profile", "smoke", "--out", str(tmp_path / "out"), "--set", "train.recipe=robust train.epochs=1"]
+    assert call([*words, "--generated", "1"]) == 0
+    first = (tmp_path / "out" / "heads").glob("*.mask.npy")
+    stamp = {path.name: path.stat().st_mtime_ns for path in first}
+    assert call([*words, "--generated", "2", "--set", "train.epochs=2"]) == 0
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "heads").glob("*.mask.npy")}
+    assert len(stamp) == 1 and len(after) == 2 and stamp.items() <= after.items()
+    assert (tmp_path / "out" / "models" / "unet" / "unet.keras").is_file()
+    assert "from no label maps" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_fine_tuning_from_the_shipped_weights_starts_better_than_from_nothing(tmp_path, capsys):
+    from flairnb.cohort.build import build_cohort
+    from flairnb.settings import load
+
+    build_cohort(load("smoke", {"cohort.diagnoses": ["HGG"], "cohort.training_per_disease": 2}), tmp_path / "data")
+    words = ["train", "--cohort", str(tmp_path / "data" / "manifest.tsv"), "--profile", "smoke"]
+    sets = ["--set", "network.width=16 network.dilation=none train.epochs=1 train.learning_rate=1e-4"]
+    losses = {}
+    for name, more in (("nothing", []), ("shipped", ["--init", "robust"])):
+        assert call([*words, *sets, *more, "--out", str(tmp_path / name)]) == 0
+        losses[name] = float(pd.read_csv(tmp_path / name / "models" / "unet" / "history.csv")["loss"].iloc[0])
+        capsys.readouterr()
+    assert losses["shipped"] < 0.8 * losses["nothing"]

@@ -13,7 +13,8 @@ import pytest
 from flairnb import settings
 from flairnb.errors import FlairnbError, GeometryError, InputError, MissingDataError, WorkFailed
 from flairnb.geometry import isotropic_grid, resample
-from flairnb.report import patient
+from flairnb.network.confidence import Calibration
+from flairnb.report import patient, patient_files, patient_input
 
 SHAPE = (37, 41, 9)
 
@@ -50,12 +51,15 @@ def fake_rooms(monkeypatch):
     def predict(model, work, brain, infer):
         return ((work > 250) & brain).astype(np.float32)
 
-    network = SimpleNamespace(model=None, spacing_mm=1.0, threshold=0.5, sha256="0" * 64, name="fake", card={})
+    network = SimpleNamespace(
+        model=None, spacing_mm=1.0, threshold=0.5, sha256="0" * 64, name="fake", card={}, calibration=Calibration(), coarser_look=0.0
+    )
     monkeypatch.setattr(case_module, "prepare_case", prepare_case)
     monkeypatch.setattr(inference, "predict", predict)
     monkeypatch.setattr(inference, "size_multiple", lambda model: 16)
     monkeypatch.setattr(patient, "_load_network", lambda weights, threads: network)
     monkeypatch.setattr(patient, "_find_weights", lambda weights: "fake")
+    monkeypatch.setattr(patient_input, "check_heads", lambda *_args, **_words: None)  # the image here is smaller than a head
 
 
 def test_all_files_are_written_on_exactly_the_input_grid(flair, fake_rooms, tmp_path, oblique_affine):
@@ -115,13 +119,26 @@ def test_no_lesion_gives_an_empty_mask_and_a_table_without_rows(tmp_path, fake_r
     summary = patient.segment_patient(path, out_dir=tmp_path / "out")
     assert summary["lesion_volume_ml"] == 0 and summary["lesion_count"] == 0
     assert len(pd.read_csv(tmp_path / "out" / "sub-08_desc-lesions.tsv", sep="\t")) == 0
+    assert summary["expected_dice"] is None
+    assert any("no lesion was found; the highest probability was 0.00" in note for note in summary["notes"])
+
+
+def test_a_result_the_network_is_unsure_of_carries_a_warning(flair, fake_rooms, tmp_path, monkeypatch):
+    sure = patient.segment_patient(flair, out_dir=tmp_path / "sure")
+    assert sure["expected_dice"] == 1.0 and not any("unsure" in note for note in sure["notes"])
+    network = patient._load_network("fake", 1)
+    network.calibration = Calibration(slope=1.0, intercept=-0.6)
+    monkeypatch.setattr(patient, "_load_network", lambda weights, threads: network)
+    unsure = patient.segment_patient(flair, out_dir=tmp_path / "unsure")
+    assert unsure["expected_dice"] == pytest.approx(0.4)
+    assert any("expected Dice 0.40, below 0.50" in note for note in unsure["notes"])
 
 
 def test_a_failure_late_in_the_work_leaves_nothing_behind(flair, fake_rooms, tmp_path, monkeypatch):
     def broken(*_):
         raise WorkFailed("no picture")
 
-    monkeypatch.setattr(patient, "_write_picture", broken)
+    monkeypatch.setattr(patient_files, "_write_picture", broken)
     before = {path.name for path in tmp_path.iterdir()}
     with pytest.raises(WorkFailed):
         patient.segment_patient(flair, out_dir=tmp_path / "out")

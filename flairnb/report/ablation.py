@@ -1,0 +1,186 @@
+"""Chapter 12: what the choices that the article leaves open do to Dice, without training again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flairnb.naming import cohort_derivative
+from flairnb.report import steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from flairnb.network.weights import Network
+    from flairnb.prepare.case import PreparedCase
+    from flairnb.report.start import Run
+
+#: How far the brain's border is moved, in mm; 0 is the run as it was.
+BRAIN_STEPS_MM = (-4.0, -2.0, 0.0, 2.0, 4.0)
+THRESHOLDS = (0.3, 0.4, 0.6, 0.7)
+COLUMNS = ["ablation", "choice", "participant_id", "dice", "seconds"]
+USUAL = "as run"
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """One validation case with what all ablations share."""
+
+    run: Run
+    network: Network
+    participant: str
+    case: PreparedCase
+    reference: NDArray[np.bool_]
+    probability: NDArray[np.float32]
+
+    def row(self, ablation: str, choice: str, make: Callable[[], NDArray[np.bool_]]) -> tuple:
+        from flairnb.evaluate.metrics import dice
+
+        start = time.perf_counter()
+        mask = make()
+        seconds = time.perf_counter() - start
+        return ablation, choice, self.participant, dice(self.reference, mask), seconds
+
+    def native(self, probability: NDArray[np.float32], case: PreparedCase | None = None) -> NDArray[np.bool_]:
+        from flairnb.prepare.native import to_native
+
+        return to_native(probability, case or self.case, order=1) >= self.run.settings.infer.threshold
+
+
+def ablations(run: Run, cases: int = 3) -> pd.DataFrame:
+    """Change one choice at a time in a few validation cases.
+
+    Parameters
+    ----------
+    run : Run
+    cases : int
+        Validation cases of median lesion volume and around it.
+
+    Returns
+    -------
+    DataFrame
+        `ablation`, `choice`, `participant_id`, `dice` with the reader, `seconds` of that choice's own work.
+    """
+    import pandas as pd
+
+    rows: list[tuple] = []
+    for subject in _subjects(run, cases):
+        rows += [*_tiles(subject), *_way_back(subject), *_brain(subject), *_thresholds(subject)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return median Dice, its median change against the run as it was, and mean seconds of every choice."""
+    usual = table[table["choice"] == USUAL].set_index(["ablation", "participant_id"])["dice"]
+    keys = table.set_index(["ablation", "participant_id"]).index
+    change = table["dice"].to_numpy() - usual.reindex(keys).to_numpy()
+    groups = table.assign(change=change).groupby(["ablation", "choice"], sort=False)
+    found = groups.agg(cases=("dice", "count"), dice=("dice", "median"), change=("change", "median"), seconds=("seconds", "mean"))
+    return found.reset_index()
+
+
+def _subjects(run: Run, cases: int) -> Iterator[_Subject]:
+    from flairnb.images import read_mask
+    from flairnb.network.inference import predict
+    from flairnb.network.weights import load_network
+    from flairnb.prepare.cohort import read_prepared
+
+    network = load_network(run.path(steps.MODEL))
+    for participant in _middle(run, cases):
+        case = read_prepared(run.work_dir, participant)
+        path = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
+        reference = read_mask(path, like=case.flair, what="reference mask")
+        probability = predict(network.model, case.work, case.work_brain, run.settings.infer)
+        yield _Subject(run, network, participant, case, reference, probability)
+
+
+def _middle(run: Run, cases: int) -> list[str]:
+    """Return the cases around the median true volume."""
+    scores = run.table("tables/scores.tsv")
+    network = scores[(scores["method"] == "unet") & (scores["status"] == "ok") & (scores["reference_ml"] > 0)].sort_values("reference_ml")
+    first = max(0, (len(network) - cases) // 2)
+    return network["participant_id"].iloc[first : first + cases].tolist()
+
+
+def _tiles(subject: _Subject) -> Iterator[tuple]:
+    from flairnb.network.inference import predict
+
+    infer = subject.run.settings.infer
+    choices = {f"tiles, step {step}": replace(infer, method="tiled", step=step) for step in _steps(infer.patch)}
+    choices["one pass"] = replace(infer, method="whole")
+    for name, setting in choices.items():
+
+        def make(setting=setting) -> NDArray[np.bool_]:
+            return subject.native(predict(subject.network.model, subject.case.work, subject.case.work_brain, setting))
+
+        yield subject.row("tile step", name, make)
+    yield subject.row("tile step", USUAL, lambda: subject.native(subject.probability))
+
+
+def _steps(patch: int) -> tuple[int, ...]:
+    """Return a third, a half and the whole of a patch: 32, 48 and 96 of the article's."""
+    return patch // 3, patch // 2, patch
+
+
+def _way_back(subject: _Subject) -> Iterator[tuple]:
+    from flairnb.prepare.native import to_native
+
+    level = subject.run.settings.infer.threshold
+    cut = (subject.probability >= level).astype(np.float32)
+    yield subject.row("way back", USUAL, lambda: subject.native(subject.probability))
+    yield subject.row("way back", "cut, then linear", lambda: to_native(cut, subject.case, order=1) >= 0.5)
+    yield subject.row("way back", "nearest, then cut", lambda: to_native(subject.probability, subject.case, order=0) >= level)
+
+
+def _brain(subject: _Subject) -> Iterator[tuple]:
+    for step in BRAIN_STEPS_MM:
+
+        def make(step=step) -> NDArray[np.bool_]:
+            return _with_other_brain(subject, step) if step else subject.native(subject.probability)
+
+        yield subject.row("brain mask", f"{step:+g} mm" if step else USUAL, make)
+
+
+def _with_other_brain(subject: _Subject, step_mm: float) -> NDArray[np.bool_]:
+    """Move the border of the native brain mask, prepare and segment again."""
+    from flairnb.network.inference import predict
+    from flairnb.prepare.case import prepare_case
+
+    brain = moved_border(subject.case.brain_native, step_mm, subject.case.flair.affine)
+    if not brain.any():
+        return np.zeros(brain.shape, dtype=bool)
+    settings = subject.run.settings
+    case = prepare_case(subject.case.flair, brain_mask=brain, settings=settings.prepare)
+    return subject.native(predict(subject.network.model, case.work, case.work_brain, settings.infer), case)
+
+
+def moved_border(mask: NDArray[np.bool_], step_mm: float, affine: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return a mask whose border lies `step_mm` further out (in, if negative), within and across slices.
+
+    Examples
+    --------
+    >>> mask = np.zeros((9, 9, 9), bool); mask[2:7, 2:7, 2:7] = True
+    >>> int(moved_border(mask, -1.0, np.eye(4)).sum())
+    27
+    """
+    from scipy import ndimage
+
+    from flairnb.geometry import spacing_mm
+
+    inside = step_mm < 0
+    distance = ndimage.distance_transform_edt(mask if inside else ~mask, sampling=spacing_mm(affine))
+    return mask & (distance > abs(step_mm)) if inside else mask | (distance <= step_mm)
+
+
+def _thresholds(subject: _Subject) -> Iterator[tuple]:
+    from flairnb.prepare.native import to_native
+
+    yield subject.row("threshold", USUAL, lambda: subject.native(subject.probability))
+    native = to_native(subject.probability, subject.case, order=1)
+    for level in THRESHOLDS:
+        yield subject.row("threshold", f"{level:g}", lambda level=level: native >= level)

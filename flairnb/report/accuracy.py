@@ -1,0 +1,115 @@
+"""Chapter 05: how close every method comes to the reader, with the tests of the article and those beside them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from flairnb.evaluate.ledger import Measured
+from flairnb.report import results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flairnb.report.start import Run
+
+ALPHA = 0.05
+#: Scores of Table 2: name in the numbers and column.
+SCORES = ("dice", "sensitivity", "specificity", "ppv", "npv")
+#: Scores with an interval on the page.
+SHOWN = (*SCORES, "lesion_f1", "hd95_mm")
+
+
+def intervals(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
+    """Return each method's medians with 95% bootstrap intervals over cases, as text, one row a score."""
+    from flairnb.evaluate.summary import summarise_scores
+
+    summary = summarise_scores(scores, values=SHOWN, seed=run.seed, resamples=run.settings.evaluate.bootstrap)
+    text = [_text(row) for row in summary.itertuples()]
+    wide = summary.assign(text=text).pivot(index="score", columns="method", values="text")  # noqa: PD010
+    order = summary["method"].drop_duplicates().tolist()
+    wide = wide.reindex(index=list(SHOWN), columns=order)
+    wide.columns = [results.label(method) for method in order]
+    return wide.fillna("")
+
+
+def _text(row: Any) -> str:
+    if row.n == 0:
+        return ""
+    digits = 1 if row.score == "hd95_mm" else 4 if row.score in ("specificity", "npv") else 2
+    interval = f" ({row.ci_low:.{digits}f} to {row.ci_high:.{digits}f})" if row.ci_low == row.ci_low else ""
+    return f"{row.median:.{digits}f}{interval}"
+
+
+def methods_anova(scores: pd.DataFrame) -> Any:
+    """Compare the Dice of the network and the automated methods by one-way ANOVA, as the article does.
+
+    The article's ANOVA takes the methods' scores as separate groups though they are of the same cases; so does this.
+    """
+    from flairnb.evaluate.statistics import anova
+    from flairnb.evaluate.summary import usable
+
+    rows = usable(scores)
+    return anova({method: group["dice"] for method, group in rows.groupby("method") if method != "manual2"})
+
+
+def together(scores: pd.DataFrame) -> pd.DataFrame:
+    """Compare all methods in one mixed model, with ANOVA and what a paired test could have found.
+
+    Returns
+    -------
+    DataFrame
+        The rows of `flairnb.evaluate.models.mixed_model`, with `detectable_sd`: the difference, in SD of the paired
+        differences, that a paired t test of these cases finds with 80% power.
+    """
+    from flairnb.evaluate.models import mixed_model
+    from flairnb.evaluate.power import detectable_dz
+
+    table = mixed_model(scores)
+    return table.assign(detectable_sd=[detectable_dz(int(n)) for n in table["n"]])
+
+
+def order(scores: pd.DataFrame) -> Any:
+    """Say in a sentence in which order the methods come, and which neighbours the paired tests tell apart."""
+    from IPython.display import Markdown
+
+    from flairnb.evaluate.statistics import paired_t
+    from flairnb.evaluate.summary import usable
+
+    wide = usable(scores).pivot(index="participant_id", columns="method", values="dice")  # noqa: PD010
+    medians = wide.median().sort_values(ascending=False)
+    names = [f"{results.label(method)} ({value:.2f})" for method, value in medians.items()]
+    apart = [
+        f"{results.label(a)} and {results.label(b)}"
+        for a, b in itertools.pairwise(medians.index)
+        if paired_t(wide[a], wide[b]).p_value < ALPHA
+    ]
+    told = "; ".join(apart) or "none"
+    return Markdown(
+        f"In this run the methods come, by median Dice over {len(wide)} patients, in the order {', '.join(names)}. "
+        f"Neighbours in this order whose Dice differs with P < .05 (paired t test): {told}."
+    )
+
+
+def numbers(run: Run, scores: pd.DataFrame, tests: pd.DataFrame, table2: pd.DataFrame) -> dict[str, Any]:
+    """Return the chapter's numbers: Table 2 of every method, the tests of Figure 1A."""
+    from flairnb.evaluate.statistics import summarise
+    from flairnb.evaluate.summary import methods_in, usable
+
+    good = usable(scores)
+    test = methods_anova(scores)
+    result: dict[str, Any] = {"cases": int(good["participant_id"].nunique()), "not_scored": int(len(scores) - len(good)), "alpha": ALPHA}
+    for method in methods_in(good):
+        rows = good[good["method"] == method]
+        for score in SCORES:
+            found = summarise(rows[score])
+            result[f"{score}_median_{method}"] = results.median_of(run, rows[score])
+            result[f"{score}_sem_{method}"] = Measured(found.sem, n=found.n)
+        result[f"dice_mean_{method}"] = results.median_of(run, rows["dice"], "mean")
+    result["anova_f"] = Measured(test.statistic, n=test.n)
+    result["anova_p"] = Measured(test.p_value, n=test.n)
+    for row in tests.itertuples():
+        result[f"p_{row.method}"] = Measured(row.p_value, n=int(row.n))
+    by_measure = table2.set_index("measure")
+    result["volume_rho_unet"] = float(by_measure.filter(regex="^U-Net, ours$").loc[results.KEY_ROWS[-1]].iloc[0])
+    return result

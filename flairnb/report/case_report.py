@@ -1,0 +1,255 @@
+"""A page for each case that `flairnb segment` wrote, and a list of them; each page is one file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flairnb.errors import EnvironmentProblem, FlairnbError, MissingDataError, WorkFailed
+from flairnb.provenance import atomic_path, read_json
+from flairnb.report.html import FOOTER, check_self_contained, style
+from flairnb.report.review_cases import find_flair
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from flairnb.images import Image
+
+SUMMARY, PAGE, INDEX = "_desc-summary.json", "_desc-report.html", "index.html"
+NOT_CLINICAL = "Research and teaching only. Not for clinical use."
+#: Of living adults; outside, brain extraction has failed or the patient is a child.
+BRAIN_ML = (800.0, 2000.0)
+LARGEST_LESIONS = 15
+_COLUMNS = {"lesion": "no.", "volume_ml": "ml", "max_in_plane_diameter_mm": "longest in plane, mm", "mean_probability": "mean probability"}
+
+
+def write_case_reports(folder: Path, data_dir: Path | None = None, pdf: bool = False) -> list[Path]:
+    """Write a page beside each case's results, and ``index.html`` over them.
+
+    Parameters
+    ----------
+    folder : Path
+        Results of `flairnb segment`; folders in it are searched, too.
+    data_dir : Path, optional
+        Where the FLAIRs lie, if neither beside the results nor one folder up.
+        Without a FLAIR a page shows the picture that `flairnb segment` left.
+    pdf : bool
+        Also write ``.pdf``, by an installed Chromium.
+
+    Returns
+    -------
+    list of Path
+        The index first.
+
+    Raises
+    ------
+    MissingDataError
+        When there are no results.
+    EnvironmentProblem
+        For `pdf` without Chromium.
+    """
+    folder = Path(folder)
+    summaries = sorted(folder.rglob(f"*{SUMMARY}")) if folder.is_dir() else []
+    if not summaries:
+        raise MissingDataError(
+            f"case-report: expected results of flairnb segment in {folder.name}/, found no file *{SUMMARY}. Run flairnb segment first."
+        )
+    browser = _browser() if pdf else ""
+    pages, rows = [], []
+    for path in summaries:
+        stem, summary = path.name.removesuffix(SUMMARY), read_json(path)
+        page = path.with_name(f"{stem}{PAGE}")
+        _write(page, case_page(path.parent, stem, summary, data_dir), stem)
+        pages.append(page)
+        rows.append(_index_row(page.relative_to(folder).as_posix(), stem, summary))
+        if pdf:
+            _print(browser, page)
+    index = folder / INDEX
+    head = "<tr><th>case</th><th>lesions</th><th>ml</th><th>expected Dice</th><th>warnings</th></tr>"
+    body = f"<h1>{len(pages)} cases</h1><p class='banner'>{NOT_CLINICAL}</p><table>{head}{''.join(rows)}</table>"
+    _write(index, _document("Cases", body), "index")
+    return [index, *pages]
+
+
+def case_page(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Path | None = None) -> str:
+    """Return the page of one case as HTML.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the case's results are.
+    stem : str
+    summary : mapping
+        Content of its ``_desc-summary.json``.
+    data_dir : Path, optional
+    """
+    lesions = _lesions(folder, stem)
+    images = _images(folder, stem, summary, data_dir)
+    notes = [*warnings_of(summary)]
+    if images is None:
+        notes.append("the FLAIR was not found beside the results: the picture is the one that flairnb segment left, without thumbnails")
+    shown = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    parts = [
+        f"<h1>{html.escape(stem)}</h1>",
+        f"<p class='banner'>{NOT_CLINICAL}</p>",
+        _facts(summary),
+        f"<h2>Warnings</h2><ul>{shown}</ul>" if notes else "<h2>Warnings</h2><p>None.</p>",
+        "<h2>Slices</h2>",
+        _mosaic(folder, stem, images),
+        "<h2>Lesions</h2>",
+        _lesion_rows(lesions, images),
+        "<h2>How it was made</h2>",
+        _provenance(summary),
+    ]
+    return _document(stem, "".join(parts))
+
+
+def warnings_of(summary: Mapping[str, Any]) -> list[str]:
+    """Return the notes of a summary, and whether its brain has a brain's volume."""
+    notes = [str(note) for note in summary.get("notes", [])]
+    brain = summary.get("brain_volume_ml")
+    low, high = BRAIN_ML
+    if brain is not None and not low <= float(brain) <= high:
+        notes.append(f"the extracted brain has {float(brain):.0f} ml, expected {low:.0f} to {high:.0f}: look at its outline")
+    return notes
+
+
+def _facts(summary: Mapping[str, Any]) -> str:
+    expected = summary.get("expected_dice")
+    rows = [
+        ("Lesion volume", f"{float(summary['lesion_volume_ml']):.2f} ml"),
+        ("Lesions", str(summary["lesion_count"])),
+        ("Expected Dice", "undefined" if expected is None else f"{float(expected):.2f} (the network's own guess, made without a reader)"),
+        ("Brain volume", f"{float(summary['brain_volume_ml']):.0f} ml" if "brain_volume_ml" in summary else "not known"),
+        ("Voxels", " x ".join(f"{edge:g}" for edge in summary.get("input", {}).get("spacing_mm", [])) + " mm"),
+    ]
+    return _table(rows)
+
+
+def _provenance(summary: Mapping[str, Any]) -> str:
+    weights = summary.get("weights", {})
+    rows = [
+        ("FLAIR", str(summary.get("input", {}).get("flair", ""))),
+        ("Weights", f"{weights.get('name', '')} {weights.get('sha256', '')[:16]}"),
+    ]
+    rows += [("Seconds", ", ".join(f"{name} {value:.1f}" for name, value in summary.get("seconds", {}).items()))]
+    rows += [("Versions", ", ".join(f"{name} {version}" for name, version in summary.get("versions", {}).items()))]
+    settings = html.escape(json.dumps(summary.get("settings", {}), indent=1))
+    return f"{_table(rows)}<details><summary>Settings</summary><pre>{settings}</pre></details>"
+
+
+def _images(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Path | None) -> dict[str, Any] | None:
+    from flairnb.images import read_image, read_mask
+
+    path = find_flair(folder, dict(summary), data_dir)
+    if path is None:
+        return None
+    try:
+        flair = read_image(path, "FLAIR")
+        names = {"lesion": "label-lesion_desc-unet_mask", "brain": "desc-brain_mask"}
+        masks = {name: read_mask(folder / f"{stem}_{file}.nii.gz", like=flair, what=f"{name} mask") for name, file in names.items()}
+    except FlairnbError:  # another file of the same name, or results half deleted: the picture on disk still stands
+        return None
+    return {"flair": flair, **masks}
+
+
+def _mosaic(folder: Path, stem: str, images: dict[str, Any] | None) -> str:
+    if images is not None:
+        from flairnb.present.slices import mosaic
+        from flairnb.present.style import to_png
+
+        return _img(
+            to_png(mosaic(images["flair"], {"brain": images["brain"], "lesion": images["lesion"]}, count=16), dpi=110), "slices", 900
+        )
+    kept = folder / f"{stem}_desc-qc.png"
+    return _img(kept.read_bytes(), "slices", 900) if kept.is_file() else "<p>No picture.</p>"
+
+
+def _lesions(folder: Path, stem: str) -> pd.DataFrame:
+    import pandas as pd
+
+    path = folder / f"{stem}_desc-lesions.tsv"
+    return pd.read_csv(path, sep="\t", na_values=["n/a"]) if path.is_file() else pd.DataFrame(columns=list(_COLUMNS))
+
+
+def _lesion_rows(lesions: pd.DataFrame, images: dict[str, Any] | None) -> str:
+    if lesions.empty:
+        return "<p>None was found. An empty mask is not a healthy brain.</p>"
+    rows = []
+    for row in lesions.head(LARGEST_LESIONS).to_dict("records"):
+        cells = "".join(f"<td>{row[name]:.3g}</td>" for name in _COLUMNS)
+        rows.append(f"<tr>{cells}<td>{_thumbnail(row, images)}</td></tr>")
+    head = "".join(f"<th>{words}</th>" for words in (*_COLUMNS.values(), "" if images is None else "R on the left, 50 mm"))
+    rest = len(lesions) - LARGEST_LESIONS
+    more = f"<p>And {rest} smaller ones, in the table beside this page.</p>" if rest > 0 else ""
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>{more}"
+
+
+def _thumbnail(row: Mapping[str, Any], images: dict[str, Any] | None) -> str:
+    if images is None:
+        return ""
+    from flairnb.present.thumbnails import lesion_thumbnail
+
+    flair: Image = images["flair"]
+    centre = [row["centroid_r_mm"], row["centroid_a_mm"], row["centroid_s_mm"]]
+    return _img(lesion_thumbnail(flair, images["lesion"], centre, images["brain"]), f"lesion {row['lesion']}")
+
+
+def _img(png: bytes, what: str, width: int | None = None) -> str:
+    size = f' style="max-width:100%;width:{width}px"' if width else ""
+    return f'<img alt="{html.escape(what)}"{size} src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    return "<table>" + "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows) + "</table>"
+
+
+def _index_row(link: str, stem: str, summary: Mapping[str, Any]) -> str:
+    expected = summary.get("expected_dice")
+    values = [
+        str(summary["lesion_count"]),
+        f"{float(summary['lesion_volume_ml']):.2f}",
+        "" if expected is None else f"{float(expected):.2f}",
+    ]
+    cells = "".join(f"<td>{value}</td>" for value in [*values, str(len(warnings_of(summary)))])
+    return f'<tr><td><a href="{html.escape(link)}">{html.escape(stem)}</a></td>{cells}</tr>'
+
+
+def _document(title: str, body: str) -> str:
+    head = f"<meta charset='utf-8'><title>{html.escape(title)}</title><style>{style()}</style>"
+    return f"<!DOCTYPE html><html lang='en'><head>{head}</head><body><main>{body}</main><footer>{FOOTER}</footer></body></html>\n"
+
+
+def _write(path: Path, text: str, what: str) -> None:
+    check_self_contained(text, what)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _browser() -> str:
+    from flairnb.report.doctor import BROWSERS
+
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise EnvironmentProblem(
+            "--pdf: expected chromium or chrome on the PATH, found none. Install one, or print the page from a browser."
+        )
+    return found
+
+
+def _print(browser: str, page: Path) -> None:
+    target = page.with_suffix(".pdf")
+    with tempfile.TemporaryDirectory() as profile:
+        words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--no-pdf-header-footer"]
+        command = [browser, *words, f"--print-to-pdf={target}", page.resolve().as_uri()]
+        done = subprocess.run(command, capture_output=True, timeout=180, check=False)
+    if done.returncode or not target.is_file():
+        raise WorkFailed(f"{page.name}: expected a PDF from {Path(browser).name}, received none. Print the page from a browser instead.")

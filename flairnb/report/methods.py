@@ -1,0 +1,273 @@
+"""Apply methods to the validation cases: the network, and what it is compared with.
+
+One way for all: look at a prepared case, find a map on its work grid, bring it
+back to the FLAIR's own grid, write the mask with a side-car. A case whose
+side-car says that nothing has changed is not done again; a case that fails is
+a row with its reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flairnb.errors import FlairnbError
+from flairnb.naming import cohort_derivative, sidecar_path
+from flairnb.provenance import content_hash, is_current, read_json, sha256_file, write_sidecar
+from flairnb.report import steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flairnb.network.weights import Network
+    from flairnb.prepare.case import PreparedCase
+    from flairnb.report.start import Run
+
+logger = logging.getLogger(__name__)
+
+#: The comparison methods of this package: the ``desc`` of their masks.
+BASELINES = ("lga", "lga03", "lpa", "bianca", "threshold")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method says of one case.
+
+    Attributes
+    ----------
+    values : (I, J, K) float array
+        On the work grid; lesion from `cut` on.
+    cut : float
+    min_ml : float
+        Smallest lesion kept, ml.
+    seconds : float
+        Preparation that the method needs for itself, beside finding the map.
+    keep : bool
+        Also write the map, as ``_probseg``.
+    case : PreparedCase, optional
+        Whose work grid `values` lie on, if not the run's own.
+    """
+
+    values: NDArray[np.floating]
+    cut: float = 0.5
+    min_ml: float = 0.0
+    seconds: float = 0.0
+    keep: bool = False
+    case: PreparedCase | None = None
+
+
+def segment_validation(run: Run) -> pd.DataFrame:
+    """Apply the trained network to every validation case and write native masks.
+
+    Cases run one after the other: one pass keeps all cores busy by itself.
+
+    Returns
+    -------
+    DataFrame
+        One row a case: participant_id, method, status, reason, the seconds of
+        preparation, network and the way back, lesion_volume_ml, lesion_count.
+        Also ``tables/timing.tsv``.
+    """
+    import pandas as pd
+
+    from flairnb.network.weights import load_network
+    from flairnb.settings import as_dict
+
+    network = load_network(run.path(steps.MODEL))
+    key = content_hash(network.sha256, as_dict(run.settings.infer))
+    rows = [_apply(run, participant, "unet", key, _network(run, network)) for participant in steps.prepared_ids(run, "validation")]
+    table = pd.DataFrame(rows).rename(columns={"seconds_method": "seconds_network"})
+    table["method"] = run.settings.infer.method
+    prepared = run.table("tables/preparation.tsv").set_index("participant_id")
+    table["seconds_prepare"] = table["participant_id"].map(prepared["seconds"])
+    table["seconds_total"] = table[["seconds_prepare", "seconds_network", "seconds_native"]].sum(axis=1)
+    return run.save(table, "tables/timing.tsv")
+
+
+def segment_with_shipped(run: Run) -> pd.DataFrame:
+    """Apply the network that ships with the package to every validation case and write native masks.
+
+    Brains are those of the run; the FLAIR is resampled anew, at
+    ``infer.shipped_spacing_mm``.
+
+    Returns
+    -------
+    DataFrame
+        One row a case, as `apply_baselines` has them; no rows where nothing
+        ships or the setting is 0.
+    """
+    import pandas as pd
+
+    from flairnb.network.weights import SHIPPED, load_network, shipped_names
+    from flairnb.settings import as_dict
+
+    names, spacing = shipped_names(), run.settings.infer.shipped_spacing_mm
+    if not names or not spacing:
+        return pd.DataFrame(columns=["participant_id", "method", "status", "reason"])
+    network = load_network(SHIPPED / names[-1])
+    key = content_hash(network.sha256, as_dict(run.settings.infer))
+    find = _shipped(run, network, spacing)
+    return pd.DataFrame([_apply(run, participant, "shipped", key, find) for participant in steps.prepared_ids(run, "validation")])
+
+
+def apply_baselines(run: Run, methods: Sequence[str] = BASELINES) -> pd.DataFrame:
+    """Apply the fitted comparison methods to every validation case and write native masks.
+
+    Parameters
+    ----------
+    run : Run
+    methods : sequence of str
+        Of `BASELINES`.
+
+    Returns
+    -------
+    DataFrame
+        One row a case and method: participant_id, method, status, reason,
+        seconds_method (its own preparation included), seconds_native,
+        seconds_total (with the preparation that all methods share),
+        lesion_volume_ml, lesion_count. Also ``tables/baselines.tsv``. Masks of
+        outside tools, where ``baselines.external`` names a folder, follow.
+    """
+    import pandas as pd
+    from joblib import Parallel, delayed
+
+    from flairnb.report.external import take_over_external
+
+    cases = steps.prepared_ids(run, "validation")
+    done = Parallel(n_jobs=max(1, min(run.jobs, len(cases) or 1)))(delayed(_baselines_of)(run, case, tuple(methods)) for case in cases)
+    table = pd.DataFrame([row for rows in done for row in rows])
+    prepared = run.table("tables/preparation.tsv").set_index("participant_id")
+    shared = table["participant_id"].map(prepared["seconds"])
+    table["seconds_total"] = shared + table[["seconds_method", "seconds_native"]].sum(axis=1)
+    return run.save(pd.concat([table, take_over_external(run)], ignore_index=True), "tables/baselines.tsv")
+
+
+def compare_methods_of_inference(run: Run, cases: int = 3) -> pd.DataFrame:
+    """Apply the network both ways, tiled and whole, to a few validation cases.
+
+    Returns
+    -------
+    DataFrame
+        participant_id, largest and mean absolute difference of probability
+        inside the brain, Dice between the two masks, seconds of each way.
+    """
+    from dataclasses import replace
+
+    import pandas as pd
+
+    from flairnb.evaluate.metrics import dice
+    from flairnb.network.inference import predict
+    from flairnb.network.weights import load_network
+    from flairnb.prepare.cohort import read_prepared
+
+    network = load_network(run.path(steps.MODEL))
+    infer = run.settings.infer
+    rows = []
+    for participant in steps.prepared_ids(run, "validation")[:cases]:
+        case = read_prepared(run.work_dir, participant)
+        found: dict[str, NDArray[np.float32]] = {}
+        seconds: dict[str, float] = {}
+        for method in ("tiled", "whole"):
+            start = time.perf_counter()
+            found[method] = predict(network.model, case.work, case.work_brain, replace(infer, method=method))
+            seconds[method] = time.perf_counter() - start
+        gap = np.abs(found["tiled"] - found["whole"])[case.work_brain]
+        rows.append(
+            {
+                "participant_id": participant,
+                "largest_difference": float(gap.max()),
+                "mean_difference": float(gap.mean()),
+                "dice_between": dice(found["tiled"] >= infer.threshold, found["whole"] >= infer.threshold),
+                "seconds_tiled": seconds["tiled"],
+                "seconds_whole": seconds["whole"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _network(run: Run, network: Network) -> Callable[[PreparedCase], Found]:
+    from flairnb.network.inference import predict
+
+    infer = run.settings.infer
+
+    def find(case: PreparedCase) -> Found:
+        return Found(predict(network.model, case.work, case.work_brain, infer), infer.threshold, infer.min_lesion_ml, keep=True)
+
+    return find
+
+
+def _shipped(run: Run, network: Network, spacing_mm: float) -> Callable[[PreparedCase], Found]:
+    from flairnb.network.confidence import temper
+    from flairnb.network.inference import predict
+    from flairnb.prepare.case import prepare_case
+
+    prepare, infer = replace(run.settings.prepare, spacing_mm=spacing_mm), replace(run.settings.infer, method="whole")
+
+    def find(case: PreparedCase) -> Found:
+        fine = prepare_case(case.flair, brain_mask=case.brain_native, settings=prepare)
+        probability = predict(network.model, fine.work, fine.work_brain, infer)
+        return Found(temper(probability, network.calibration.temperature), network.threshold, case=fine)
+
+    return find
+
+
+def _baselines_of(run: Run, participant: str, methods: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Apply several baselines to one case (in a process of its own)."""
+    from flairnb.report.baselines import finder, model_key
+
+    return [_apply(run, participant, name, model_key(run, name), finder(run, participant, name)) for name in methods]
+
+
+def _apply(run: Run, participant: str, method: str, key: str, find: Callable[[PreparedCase], Found]) -> dict[str, Any]:
+    """Return the row of one case and method; a failure is a row too."""
+    row = {"participant_id": participant, "method": method, "status": "ok", "reason": ""}
+    try:
+        return {**row, **_segment(run, participant, method, key, find)}
+    except (FlairnbError, OSError) as error:
+        logger.warning("%s, %s: %s", participant, method, type(error).__name__)
+        nothing = dict.fromkeys(("seconds_method", "seconds_native", "lesion_volume_ml", "lesion_count"), np.nan)
+        return {**row, "status": "failed", "reason": str(error), **nothing}
+
+
+def _segment(run: Run, participant: str, method: str, key: str, find: Callable[[PreparedCase], Found]) -> dict[str, Any]:
+    from flairnb.images import write_image
+    from flairnb.prepare.cohort import read_prepared
+    from flairnb.report.patient import back_to_native
+
+    target = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc=method)
+    source = cohort_derivative(run.work_dir, participant, "FLAIR", space="work", desc="preproc")
+    expected = {"Key": content_hash(key, sha256_file(source))}
+    if is_current(target, **expected):
+        return dict(read_json(sidecar_path(target))["Row"])
+    case = read_prepared(run.work_dir, participant)
+    start = time.perf_counter()
+    answer = find(case)
+    middle = time.perf_counter()
+    found = back_to_native(np.asarray(answer.values, np.float32), answer.case or case, answer.cut, answer.min_ml)
+    end = time.perf_counter()
+    if answer.keep:
+        path = cohort_derivative(run.work_dir, participant, "probseg", label=steps.LESION, desc=method)
+        write_image(path, found.probability, case.flair, np.float32)
+    row = {
+        "seconds_method": round(middle - start + answer.seconds, 3),
+        "seconds_native": round(end - middle, 3),
+        "lesion_volume_ml": round(float(np.count_nonzero(found.mask)) * case.flair.voxel_volume_ml, 4),
+        "lesion_count": len(found.lesions),
+    }
+    write_mask(target, found.mask, case, source, {**expected, "Row": row})
+    return row
+
+
+def write_mask(target: Path, mask: NDArray[np.bool_], case: PreparedCase, source: Path, extra: dict[str, Any]) -> None:
+    """Write a native lesion mask and its side-car."""
+    from flairnb.images import write_image
+
+    write_image(target, mask, case.flair, np.uint8)
+    write_sidecar(target, [source], extra=extra)

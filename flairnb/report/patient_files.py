@@ -1,0 +1,117 @@
+"""What `flairnb segment` leaves in its folder: images, table, summary, picture."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flairnb.images import Image, write_image
+from flairnb.naming import derivative_path
+from flairnb.provenance import StageTimer, machine, peak_memory_gb, sha256_file, versions, write_json
+from flairnb.report.doubts import doubts_of_result
+
+if TYPE_CHECKING:
+    from flairnb.network.weights import Network
+    from flairnb.prepare.case import PreparedCase
+    from flairnb.report.patient import Segmentation
+    from flairnb.settings import InferSettings, PrepareSettings
+
+
+def summary_of(
+    flair: Image,
+    network: Network,
+    case: PreparedCase,
+    segmentation: Segmentation,
+    used: tuple[PrepareSettings, InferSettings],
+    weights: Path | str,
+) -> dict[str, Any]:
+    """Return the content of ``<stem>_desc-summary.json``, but for seconds and memory.
+
+    `used` are the settings of preparation and inference, `weights` what was
+    asked for.
+    """
+    from flairnb.settings import as_dict
+
+    shipped = Path(weights).parent.name == "shipped" or not Path(weights).exists()
+    notes = [*case.notes]
+    if not shipped:
+        notes.append(
+            "These weights were made by a run on this computer, not shipped with flairnb. A network of the demo profile has seen "
+            "simulated patients only, for a few minutes: its outlines on real patients show that the steps work, not how well."
+        )
+    notes += doubts_of_result(segmentation, network)
+    voxel_ml = flair.voxel_volume_ml
+    expected = segmentation.expected_dice
+    return {
+        "lesion_volume_ml": round(float(np.count_nonzero(segmentation.mask)) * voxel_ml, 4),
+        "lesion_count": len(segmentation.lesions),
+        "brain_volume_ml": round(float(np.count_nonzero(segmentation.brain)) * voxel_ml, 1),
+        "expected_dice": None if np.isnan(expected) else round(expected, 3),
+        "intended_use": "Research and teaching only, not for clinical use.",
+        "notes": notes,
+        "weights": {
+            "name": network.name,
+            "sha256": network.sha256,
+            "shipped": shipped,
+            "spacing_mm": network.spacing_mm,
+            "card": network.card,
+        },
+        "input": {
+            "flair": flair.path.name if flair.path else "",
+            "shape": list(flair.shape),
+            "spacing_mm": [round(float(edge), 4) for edge in flair.spacing_mm],
+        },
+        "settings": {"prepare": as_dict(used[0]), "infer": as_dict(used[1])},
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def write_all(out_dir: Path, stem: str, flair: Image, segmentation: Segmentation, summary: dict[str, Any], timer: StageTimer) -> None:
+    """Write everything to a temporary folder beside `out_dir`, then move it in."""
+    out_dir = out_dir.absolute()
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    waiting = Path(tempfile.mkdtemp(prefix=".flairnb-partial-", dir=out_dir.parent))
+    try:
+        with timer("write"):
+            _write_images(waiting, stem, flair, segmentation)
+            table = segmentation.lesions.round(4)
+            table.to_csv(waiting / f"{stem}_desc-lesions.tsv", sep="\t", index=False, na_rep="n/a", lineterminator="\n")
+        with timer("picture"):
+            _write_picture(waiting / f"{stem}_desc-qc.png", flair, segmentation, summary)
+        summary["seconds"] = {**timer.seconds, "total": round(sum(timer.seconds.values()), 3)}
+        summary["peak_memory_gb"] = peak_memory_gb()
+        summary["files"] = {path.name: sha256_file(path) for path in sorted(waiting.iterdir())}
+        write_json(waiting / f"{stem}_desc-summary.json", summary)
+        out_dir.mkdir(exist_ok=True)
+        # The summary last: where there is one, the other files are those that it speaks of.
+        for path in sorted(waiting.iterdir(), key=lambda p: (p.suffix == ".json", p.name)):
+            path.replace(out_dir / path.name)
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)
+
+
+def _write_images(folder: Path, stem: str, flair: Image, segmentation: Segmentation) -> None:
+    lesion = {"label": "lesion", "desc": "unet"}
+    write_image(derivative_path(folder, stem, "mask", **lesion), segmentation.mask, flair, np.uint8)
+    write_image(derivative_path(folder, stem, "probseg", **lesion), segmentation.probability, flair, np.float32)
+    write_image(derivative_path(folder, stem, "mask", desc="brain"), segmentation.brain, flair, np.uint8)
+
+
+def _write_picture(path: Path, flair: Image, segmentation: Segmentation, summary: dict[str, Any]) -> None:
+    from flairnb.present.qc import qc_picture
+    from flairnb.present.style import save_figure
+
+    figure = qc_picture(
+        flair,
+        segmentation.mask,
+        segmentation.brain,
+        volume_ml=summary["lesion_volume_ml"],
+        lesion_count=summary["lesion_count"],
+        warnings=summary["notes"],
+    )
+    save_figure(figure, path, formats=("png",))

@@ -1,0 +1,222 @@
+"""A reading session: which case is open, what the reader sees of it, and where verdicts and corrections go."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flairnb.errors import InputError, MissingDataError
+from flairnb.report import reading_log, review_cases
+from flairnb.report.correction import Correction
+from flairnb.report.reading_log import FILE, Reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from flairnb.present.case_view import Case
+    from flairnb.report.start import Run
+
+LESION_COLUMNS = ("lesion", "volume_ml", "max_in_plane_diameter_mm", "centroid_r_mm", "centroid_a_mm", "centroid_s_mm")
+#: Whose mask is opened first.
+FIRST = ("unet", "shipped", "lesion")
+READERS = ("manual", "manual2")
+
+
+class Session:
+    """One reader going through cases; knows nothing of widgets.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        Of :func:`flairnb.report.review_cases.find_cases`.
+    folder : Path
+        Gets ``review.tsv`` and corrected masks.
+    reader : str
+        Initials or a pseudonym; needed before the first verdict.
+    blinded : bool
+        Methods appear as A, B, C in an order of their own for each case and
+        reader; scores and the reference are not shown.
+    seed : int
+    """
+
+    def __init__(self, cases: pd.DataFrame, folder: Path, reader: str = "", blinded: bool = False, seed: int = 2019) -> None:
+        if cases.empty:
+            raise MissingDataError("review: expected cases to read, found none. Widen the choice.")
+        self.cases, self.folder, self.reader, self.blinded, self.seed = cases, Path(folder), reader, blinded, seed
+        self.place = -1
+        self.case: Case | None = None
+        self.correction: Correction | None = None
+        self._opened = time.monotonic()
+
+    @property
+    def log_path(self) -> Path:
+        """File of the verdicts."""
+        return self.folder / FILE
+
+    def open(self, place: int = 0) -> Case:
+        """Open a case by its place in the list (the last is followed by the first) and start the clock."""
+        self.place = place % len(self.cases)
+        self.case = review_cases.load_case(self.cases.iloc[self.place])
+        self.correction = None
+        self._opened = time.monotonic()
+        return self.case
+
+    def next(self, step: int = 1) -> Case:
+        """Open the next case, or the one before by a step of -1."""
+        return self.open(self.place + step)
+
+    def names(self) -> dict[str, str]:
+        """Return what the reader may judge: the shown name to the true one."""
+        case = self._case()
+        methods = [name for name in case.masks if name not in READERS or self.blinded]
+        methods = sorted(methods or case.masks, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+        if not self.blinded:
+            return {name: name for name in methods}
+        return reading_log.letters(sorted(methods), case.name, self.reader, self.seed)
+
+    def seen(self, shown_name: str) -> Case:
+        """Return the case as the reader sees it: blinded, one mask under its letter; else the readers' masks beside it."""
+        case, method = self._case(), self._method(shown_name)
+        mask = self.correction.mask if self.correction and self.correction.method == method else case.masks[method]
+        if self.blinded:
+            return replace(case, masks={shown_name: mask}, probability=None)
+        beside = {name: case.masks[name] for name in READERS if name in case.masks and name != method}
+        changed = {"corrected": mask} if mask is not case.masks[method] else {}
+        return replace(case, masks={**beside, method: case.masks[method], **changed})
+
+    def lesions(self, shown_name: str) -> pd.DataFrame:
+        """Return the lesions of a mask, the largest first: volume, longest in-plane diameter, centre in mm."""
+        from flairnb.evaluate.components import lesion_table
+
+        case, method = self._case(), self._method(shown_name)
+        mask = self.correction.mask if self.correction and self.correction.method == method else case.masks[method]
+        return lesion_table(mask, case.flair.affine)[list(LESION_COLUMNS)].reset_index(drop=True)
+
+    def measure(self, shown_name: str) -> str:
+        """Return volume, number of lesions and longest diameter in words."""
+        table = self.lesions(shown_name)
+        if table.empty:
+            return "nothing marked"
+        longest = table["max_in_plane_diameter_mm"].max()
+        lesions = "1 lesion" if len(table) == 1 else f"{len(table)} lesions"
+        return f"{table['volume_ml'].sum():.2f} ml in {lesions}, longest in-plane diameter {longest:.0f} mm"
+
+    def judge(self, shown_name: str, verdict: str, comment: str = "") -> Reading:
+        """Write a verdict to ``review.tsv`` at once.
+
+        Raises
+        ------
+        InputError
+            Without a reader, or for an unknown verdict; nothing is written.
+        """
+        case, method = self._case(), self._method(shown_name)
+        seconds = time.monotonic() - self._opened
+        files = review_cases.hashes_of(self.cases.iloc[self.place])
+        reading = Reading(self.reader, case.name, method, verdict, seconds, self.blinded, comment, files)
+        reading_log.append(self.log_path, reading)
+        return reading
+
+    def correct(self, shown_name: str) -> Correction:
+        """Return the correction of a mask, started if need be."""
+        case, method = self._case(), self._method(shown_name)
+        if self.correction is None or self.correction.method != method:
+            self.correction = Correction(case.flair, case.masks[method], method)
+        return self.correction
+
+    def save_correction(self) -> Path:
+        """Write the corrected mask as a new file into ``corrected/`` beside the log.
+
+        Raises
+        ------
+        InputError
+            When nothing was changed, or without a reader.
+        """
+        if self.correction is None or not self.correction.edits:
+            raise InputError("correction: expected a change to save, found none. Add or erase something first.")
+        source = review_cases.files_of(self.cases.iloc[self.place])[f"mask:{self.correction.method}"]
+        return self.correction.save(self.folder / "corrected", self._case().name, self.reader, source)
+
+    def log(self) -> pd.DataFrame:
+        """Return everything said so far by anyone."""
+        return reading_log.read(self.log_path)
+
+    def _case(self) -> Case:
+        return self.case if self.case is not None else self.open(0)
+
+    def _method(self, shown_name: str) -> str:
+        names = self.names()
+        if shown_name not in names:
+            raise InputError(f"mask: expected one of {', '.join(names)}, received {shown_name!r}.")
+        return names[shown_name]
+
+
+def start_session(run: Run, cases: pd.DataFrame, reader: str = "", blinded: bool = False) -> Session:
+    """Open a session whose verdicts go to ``review/`` of the run's work folder."""
+    return Session(cases, run.path(f"review/{FILE}").parent, reader, blinded, run.seed)
+
+
+def room(session: Session, interactive: bool = True) -> object:
+    """Return the reading room, or a sentence where nobody is there to click."""
+    if not interactive:
+        from IPython.display import Markdown
+
+        return Markdown("*The reading room needs a running kernel: `make lab`, open 10_case_review, run its cells.*")
+    from flairnb.report.review_room import ReviewRoom
+
+    return ReviewRoom(session)
+
+
+def still(session: Session, place: int = 0) -> Figure:
+    """Draw a case with the outlines that its reader would see first."""
+    from flairnb.present import viewer
+
+    session.open(place)
+    first = next(iter(session.names()))
+    return viewer.still(replace(session.seen(first), name=f"{session.case.name}: {session.measure(first)}"))
+
+
+def disagreement(session: Session, place: int = 0) -> pd.DataFrame:
+    """Return for each mask of a case how much it shares with the reference, misses and adds, in ml."""
+    import pandas as pd
+
+    from flairnb.present.case_view import BOTH, EXTRA, MISSED, compared
+
+    case = session.open(place)
+    rows = []
+    for method in case.masks:
+        if "manual" in case.masks and method != "manual":
+            labels = compared(case.masks["manual"], case.masks[method])
+            both, missed, extra = (np.count_nonzero(labels == value) * case.flair.voxel_volume_ml for value in (BOTH, MISSED, EXTRA))
+            rows.append({"method": method, "both_ml": both, "missed_ml": missed, "extra_ml": extra})
+    return pd.DataFrame(rows, columns=["method", "both_ml", "missed_ml", "extra_ml"]).round(2)
+
+
+def so_far(session: Session) -> object:
+    """Return who gave which verdict on what, or a sentence while nobody gave any."""
+    log = session.log()
+    if log.empty:
+        from IPython.display import Markdown
+
+        return Markdown("*No verdict yet: this cell shows them once there are some.*")
+    return reading_log.summary(log)
+
+
+def together(session: Session) -> object:
+    """Return how readers agree, or a sentence while fewer than two read the same."""
+    table = reading_log.agreement(session.log())
+    if table.empty:
+        from IPython.display import Markdown
+
+        return Markdown("*Fewer than two readers so far.*")
+    return table.round(2)
+
+
+def numbers(session: Session) -> dict[str, float]:
+    """Return notebook 10's numbers: cases to read, and lesions marked in the first."""
+    first = next(iter(session.names()))
+    return {"review_cases": len(session.cases), "review_lesions": len(session.lesions(first)), "readings": len(session.log())}

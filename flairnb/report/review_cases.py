@@ -1,0 +1,256 @@
+"""Find the cases to review: of a run, of the real patients on disk, or of any folder that `flairnb segment` wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flairnb.errors import InputError, MissingDataError
+from flairnb.images import read_image, read_mask
+from flairnb.naming import cohort_derivative
+from flairnb.provenance import read_json, sha256_file
+from flairnb.report import steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from flairnb.images import Image
+    from flairnb.present.case_view import Case
+    from flairnb.report.start import Run
+
+COHORT, REAL = "cohort", "real"
+#: Sort by -> whether the worst come first when ascending.
+ORDERS = {"dice": True, "expected_dice": True, "volume_error_ml": False, "volume_ml": False, "case": True}
+SHOWN = ("case", "diagnosis", "split", "dice", "expected_dice", "volume_error_ml", "volume_ml")
+#: The method that cases are sorted by: the first of these that has scores.
+SORTED_BY = ("unet", "shipped")
+_SUMMARY = "_desc-summary.json"
+_MASK = re.compile(r"_label-lesion_desc-([A-Za-z0-9]+)_mask\.nii(\.gz)?$")
+
+
+def find_cases(
+    run: Run | None = None, source: str = COHORT, split: str = "", diagnosis: str = "", order: str = "dice", data_dir: str = ""
+) -> pd.DataFrame:
+    """List the cases that can be reviewed, the most doubtful first.
+
+    Parameters
+    ----------
+    run : Run, optional
+        Needed for ``cohort`` and ``real``.
+    source : str
+        ``cohort``: the run's; ``real``: public patients of notebook 13; else a
+        folder that `flairnb segment` wrote.
+    split, diagnosis : str
+        Keep these only; "" keeps all.
+    order : str
+        One of `ORDERS`; missing values come last.
+    data_dir : str
+        Where the FLAIRs of a folder lie, if not in it or beside it.
+
+    Returns
+    -------
+    DataFrame
+        `SHOWN` columns, and `files`: JSON of where each image lies (not shown).
+
+    Raises
+    ------
+    InputError, MissingDataError
+        For an unknown order, an empty choice, or a folder without results.
+    """
+    import pandas as pd
+
+    if order not in ORDERS:
+        raise InputError(f"order: expected one of {', '.join(ORDERS)}, received {order!r}.")
+    if source == COHORT:
+        rows = _of_cohort(run)
+    elif source == REAL:
+        rows = _of_real(run)
+    else:
+        rows = of_folder(Path(source).expanduser(), Path(data_dir).expanduser() if data_dir else None)
+    table = pd.DataFrame(rows, columns=[*SHOWN, "files"])
+    for column, wanted in (("split", split), ("diagnosis", diagnosis)):
+        table = table[table[column].str.lower() == wanted.lower()] if wanted else table
+    if table.empty:
+        raise MissingDataError(
+            f"review: expected cases of source {source if source in (COHORT, REAL) else 'folder'!r}, split {split or 'any'!r}, "
+            f"diagnosis {diagnosis or 'any'!r}, found none. Widen the choice, or make masks first: flairnb run 04, or flairnb segment."
+        )
+    key = table["volume_error_ml"].abs() if order == "volume_error_ml" else table[order]
+    return table.loc[key.sort_values(ascending=ORDERS[order], na_position="last", kind="stable").index].reset_index(drop=True)
+
+
+def shown(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that a reader sees, rounded."""
+    return cases[list(SHOWN)].round({"dice": 3, "expected_dice": 3, "volume_error_ml": 2, "volume_ml": 2})
+
+
+def load_case(row: Any, methods: tuple[str, ...] = ()) -> Case:
+    """Read the images of one row of `find_cases`, all on the FLAIR's own grid.
+
+    Parameters
+    ----------
+    row : Series or mapping
+    methods : tuple of str
+        Masks to read besides the readers'; () for all there are.
+    """
+    from flairnb.present.case_view import Case
+
+    files = files_of(row)
+    flair = read_image(files["flair"], "FLAIR")
+    masks = {}
+    for name, path in files.items():
+        if name.startswith("mask:") and (not methods or name[5:] in methods or name[5:].startswith("manual")):
+            masks[name[5:]] = read_mask(path, like=flair, what=f"{name[5:]} mask")
+    brain = read_mask(files["brain"], like=flair, what="brain mask") if "brain" in files else None
+    probability = read_image(files["probability"], "probability").data if "probability" in files else None
+    t1w = _on(flair, read_image(files["t1w"], "T1w")) if "t1w" in files else None
+    return Case(str(row["case"]), replace(flair, header=flair.header), masks, brain, t1w, probability)
+
+
+def files_of(row: Any) -> dict[str, str]:
+    """Return where the images of a row lie, by "flair", "t1w", "brain", "probability" and "mask:<method>"."""
+    return json.loads(row["files"])
+
+
+def hashes_of(row: Any) -> dict[str, str]:
+    """Return file name to the first 12 digits of its SHA-256: what exactly was looked at."""
+    return {Path(path).name: sha256_file(path)[:12] for path in files_of(row).values()}
+
+
+def of_folder(folder: Path, data_dir: Path | None = None) -> list[dict[str, Any]]:
+    """List the results of `flairnb segment` in a folder and the folders in it.
+
+    Raises
+    ------
+    MissingDataError
+        When there is no result, or a FLAIR is not found.
+    """
+    if not folder.is_dir():
+        raise MissingDataError(f"review: expected 'cohort', 'real' or a folder, found no folder {folder.name!r}. Check its name.")
+    summaries = sorted(folder.rglob(f"*{_SUMMARY}"))
+    if not summaries:
+        raise MissingDataError(
+            f"review: expected results of flairnb segment in {folder.name}/, found no file *{_SUMMARY}. Run flairnb segment first."
+        )
+    rows = []
+    for path in summaries:
+        stem, summary = path.name.removesuffix(_SUMMARY), read_json(path)
+        files = {"flair": str(_flair_of(path.parent, summary, stem, data_dir)), **_results(path.parent, stem)}
+        rows.append(_row(stem, "", "", files, expected_dice=summary.get("expected_dice"), volume_ml=summary.get("lesion_volume_ml")))
+    return rows
+
+
+def find_flair(folder: Path, summary: dict[str, Any], data_dir: Path | None = None) -> Path | None:
+    """Return the FLAIR that a summary is of, from the folder, the one above it or `data_dir`; None if in none of them."""
+    name = str(summary.get("input", {}).get("flair", ""))
+    places = [folder / name, folder.parent / name]
+    if data_dir is not None and name:
+        places += sorted(data_dir.rglob(name))
+    return next((place for place in places if name and place.is_file()), None)
+
+
+def _flair_of(folder: Path, summary: dict[str, Any], stem: str, data_dir: Path | None) -> Path:
+    found = find_flair(folder, summary, data_dir)
+    if found is None:
+        raise MissingDataError(
+            f"{stem}: expected its FLAIR {summary.get('input', {}).get('flair', '')!r} in the folder of the results or the one above, "
+            "found none. Set data_dir to the folder that holds it."
+        )
+    return found
+
+
+def _results(folder: Path, stem: str) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.glob(f"{stem}_label-lesion_desc-*_mask.nii.gz")):
+        match = _MASK.search(path.name)
+        if match:
+            found[f"mask:{match.group(1)}"] = str(path)
+    for key, name in (("brain", "desc-brain_mask"), ("probability", "label-lesion_desc-unet_probseg")):
+        path = folder / f"{stem}_{name}.nii.gz"
+        found |= {key: str(path)} if path.is_file() else {}
+    return found
+
+
+def _of_cohort(run: Run | None) -> list[dict[str, Any]]:
+    if run is None or not (run.work_dir / "manifest.tsv").is_file():
+        raise MissingDataError("review: expected a cohort in the work folder, found none. Run notebook 01 to 05: flairnb run all.")
+    scores = _scores(run)
+    rows = []
+    for entry in steps.read_cohort(run).to_dict("records"):
+        participant = entry["participant_id"]
+        anat = cohort_derivative(run.work_dir, participant, "mask", desc="brain").parent
+        files = {"flair": str(steps.data_root(run) / entry["flair"]), **_results(anat, participant)}
+        if entry.get("t1w"):
+            files["t1w"] = str(steps.data_root(run) / entry["t1w"])
+        known = scores.get(participant, {})
+        rows.append(_row(participant, entry["diagnosis"], entry["split"], files, **known, expected_dice=_expected(files)))
+    return rows
+
+
+def _scores(run: Run) -> dict[str, dict[str, Any]]:
+    import pandas as pd
+
+    path = run.work_dir / "tables" / "scores.tsv"
+    if not path.is_file():
+        return {}
+    table = pd.read_csv(path, sep="\t", na_values=["n/a"])
+    method = next((name for name in SORTED_BY if (table["method"] == name).any()), None)
+    mine = table[(table["method"] == method) & (table["status"] == "ok")].set_index("participant_id")
+    wanted = mine[["dice", "volume_error_ml", "predicted_ml"]].rename(columns={"predicted_ml": "volume_ml"})
+    return wanted.to_dict("index")
+
+
+def _of_real(run: Run | None) -> list[dict[str, Any]]:
+    from flairnb.report import real
+
+    if run is None:
+        raise MissingDataError("review: real patients need a run; call flairnb.start first.")
+    path = run.work_dir / "tables" / "real_cases.tsv"
+    scores = {}
+    if path.is_file():
+        table = run.table("tables/real_cases.tsv")
+        scores = table[table["method"] == real.SHIPPED].set_index("participant_id").to_dict("index")
+    rows = []
+    for case in real.find_cases(run).to_dict("records"):
+        name = case["participant_id"]
+        files = {"flair": case["flair"], **{key: case[key] for key in ("t1w",) if case[key]}}
+        files |= {"mask:manual": case["reference_mask"]} if case["reference_mask"] else {}
+        files |= _results(run.work_dir / "real", name)
+        known = scores.get(name, {})
+        error = float(known.get("predicted_ml", np.nan)) - float(known.get("reference_ml", np.nan))
+        values = {"dice": known.get("dice"), "expected_dice": known.get("expected_dice"), "volume_ml": known.get("predicted_ml")}
+        rows.append(_row(name, case["family"], "validation", files, volume_error_ml=error, **values))
+    return rows
+
+
+def _expected(files: dict[str, str]) -> float:
+    """Return the expected Dice of a run's own map and mask, NaN where there is none."""
+    from flairnb.network.confidence import expected_dice
+
+    if "probability" not in files or "mask:unet" not in files:
+        return float("nan")
+    probability = read_image(files["probability"], "probability").data
+    return expected_dice(probability, read_mask(files["mask:unet"]))
+
+
+def _row(case: str, diagnosis: str, split: str, files: dict[str, str], **values: Any) -> dict[str, Any]:
+    numbers = {name: _number(values.get(name)) for name in ("dice", "expected_dice", "volume_error_ml", "volume_ml")}
+    ordered = sorted(files.items(), key=lambda item: (not item[0].startswith("mask:manual"), item[0]))
+    return {"case": case, "diagnosis": diagnosis, "split": split, **numbers, "files": json.dumps(dict(ordered))}
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _on(flair: Image, t1w: Image) -> NDArray[np.float32]:
+    """Return the T1w on the FLAIR's grid, by what both headers say (no registration: a layer to look at)."""
+    from flairnb.geometry import resample
+
+    return resample(t1w.data, t1w.affine, flair.grid)

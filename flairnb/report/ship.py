@@ -1,0 +1,151 @@
+"""Make a trained network the one that ships: calibrate it, write its card, store it as float16.
+
+For maintainers; `CONTRIBUTING.md` says when. Calibration looks at the
+development cases (real patients that were never trained on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flairnb.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flairnb.network.confidence import Calibration
+    from flairnb.network.weights import Network
+    from flairnb.report.start import Run
+
+#: Voxels of one case that the temperature is fitted on; every case counts alike.
+VOXELS = 200_000
+
+
+def ship_network(run: Run, model_dir: str | Path, target_dir: str | Path, card: Mapping[str, Any], coarser_look: float = 1.5) -> Path:
+    """Calibrate a trained network on the real cases on disk and write it for shipping.
+
+    Parameters
+    ----------
+    run : Run
+        Says where the real cases lie (see :mod:`flairnb.report.real`).
+    model_dir : path
+        From :func:`flairnb.network.training.train`.
+    target_dir : path
+        ``flairnb/network/shipped/<name>``; its last part is the network's name.
+    card : mapping
+        Added to the card that training wrote: data, licences, limits, what was tried.
+    coarser_look : float
+        Stored with the weights; see ``infer.coarser_look``.
+
+    Returns
+    -------
+    Path
+        The ``.keras`` file.
+
+    Raises
+    ------
+    InputError
+        No real case with a reference mask is on disk.
+    """
+    import pandas as pd
+
+    from flairnb.network.weights import load_network, save_network
+
+    network = replace(load_network(model_dir), coarser_look=coarser_look)
+    found = predict_real(run, network)
+    calibration = calibrate(found, network.threshold)
+    history = pd.read_csv(Path(model_dir) / "history.csv").round(4).to_dict("records")
+    target = Path(target_dir)
+    return save_network(
+        network.model,
+        target,
+        network=network.network,
+        spacing_mm=network.spacing_mm,
+        name=target.name,
+        threshold=network.threshold,
+        card={**network.card, **card, "history": history},
+        half=True,
+        calibration=calibration,
+        coarser_look=coarser_look,
+    )
+
+
+def predict_real(run: Run, network: Network) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Return probability and reference of the brain voxels of every real case with a reference, on the work grid."""
+    from flairnb.images import read_image, read_mask
+    from flairnb.network.inference import predict
+    from flairnb.prepare.case import prepare_case
+    from flairnb.prepare.slabs import mask_to_work
+    from flairnb.report.patient import settings_for
+    from flairnb.report.real import find_cases
+
+    prepare, infer = settings_for(network, None)
+    found = {}
+    for row in find_cases(run).itertuples():
+        if not row.reference_mask:
+            continue
+        flair = read_image(row.flair, "FLAIR")
+        case = prepare_case(flair, read_image(row.t1w, "T1w") if row.t1w else None, settings=prepare)
+        reference = read_mask(row.reference_mask, like=flair, what="reference mask")
+        inside = case.work_brain
+        probability = predict(network.model, case.work, inside, infer)[inside]
+        found[row.participant_id] = probability, mask_to_work(reference, flair.affine, case.work_grid)[inside]
+    if not found:
+        raise InputError("calibration: expected real cases with a reference mask, found none. Run `flairnb fetch simvent` first.")
+    return found
+
+
+def calibrate(found: Mapping[str, tuple[NDArray, NDArray]], threshold: float = 0.5) -> Calibration:
+    """Fit temperature and expected Dice on cases with a reference.
+
+    Parameters
+    ----------
+    found : mapping
+        Case to its brain voxels' probability and reference, two (n,) arrays.
+    threshold : float
+        Where the mask is cut.
+
+    Notes
+    -----
+    Expected Dice is a line through (0, 0), its slope the ratio of sums over
+    the cases: with a handful of cases a second number cannot be had.
+    """
+    from flairnb.network.confidence import Calibration, expected_dice, fit_temperature, temper
+
+    rng = np.random.default_rng(0)
+    parts = []
+    for probability, lesion in found.values():
+        pick = rng.choice(probability.size, min(VOXELS, probability.size), replace=False)
+        parts.append((probability[pick], lesion[pick], np.full(pick.size, 1.0 / pick.size)))
+    temperature = fit_temperature(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    stated, true = [], []
+    for probability, lesion in found.values():
+        mask = probability >= threshold
+        if mask.any():
+            stated.append(expected_dice(temper(probability, temperature), mask))
+            true.append(2 * np.count_nonzero(mask & lesion) / (np.count_nonzero(mask) + np.count_nonzero(lesion)))
+    slope = float(np.sum(true) / np.sum(stated)) if stated else 1.0
+    words = f"{len(found)} real development cases, none of them trained on"
+    return Calibration(temperature=round(temperature, 4), slope=round(slope, 4), fitted_on=words)
+
+
+def reliability_table(found: Mapping[str, tuple[NDArray, NDArray]], calibration: Calibration) -> pd.DataFrame:
+    """Return stated against observed probability before and after calibration, all cases together."""
+    import pandas as pd
+
+    from flairnb.network.confidence import reliability, temper
+
+    probability = np.concatenate([p for p, _ in found.values()])
+    lesion = np.concatenate([y for _, y in found.values()])
+    tables = []
+    for name, values in (("before", probability), ("after", temper(probability, calibration.temperature))):
+        table = reliability(values, lesion)
+        table.insert(0, "calibration", name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,123 @@
+"""Case pages: one file each, complete, without the network, and honest about what is missing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flairnb.cli import call
+from flairnb.errors import MissingDataError
+from flairnb.evaluate.components import lesion_table
+from flairnb.images import Image, write_image
+from flairnb.present.thumbnails import lesion_thumbnail
+from flairnb.provenance import write_json
+from flairnb.report import case_report
+from flairnb.report.case_report import case_page, warnings_of, write_case_reports
+from flairnb.report.html import fetches
+
+SHAPE = (31, 33, 9)
+
+
+@pytest.fixture
+def results(rng, oblique_affine, tmp_path):
+    """Two results of `flairnb segment`, the second without its FLAIR and without lesions."""
+    folder = tmp_path / "out"
+    brain = np.zeros(SHAPE, dtype=bool)
+    brain[4:-4, 4:-4, 1:-1] = True
+    flair = Image(np.where(brain, rng.normal(100, 9, SHAPE), 3).astype(np.float32), oblique_affine)
+    for stem, filled in (("sub-1", True), ("sub-2", False)):
+        mask = np.zeros(SHAPE, dtype=bool)
+        mask[8:12, 10:14, 4] = mask[20, 20, 5] = filled
+        write_image(folder / f"{stem}_label-lesion_desc-unet_mask.nii.gz", mask, flair, np.uint8)
+        write_image(folder / f"{stem}_desc-brain_mask.nii.gz", brain, flair, np.uint8)
+        table = lesion_table(mask, flair.affine, mask * 0.7)
+        table.to_csv(folder / f"{stem}_desc-lesions.tsv", sep="\t", index=False, na_rep="n/a")
+        summary = {
+            "lesion_volume_ml": 0.0842 if filled else 0.0, "lesion_count": len(table), "brain_volume_ml": 1200.0 if filled else 300.0,
+            "expected_dice": 0.71 if filled else None, "notes": [] if filled else ["no <lesion> was found"],
+            "input": {"flair": f"{stem}_FLAIR.nii.gz", "spacing_mm": [0.9, 1.1, 5.0]},
+            "weights": {"name": "unet", "sha256": "ab" * 32}, "seconds": {"read": 0.1}, "versions": {"flairnb": "0.1.0"}, "settings": {},
+        }  # fmt: skip
+        write_json(folder / f"{stem}_desc-summary.json", summary)
+    write_image(folder / "sub-1_FLAIR.nii.gz", flair.data, flair)
+    return folder
+
+
+def test_every_case_has_a_page_that_loads_nothing_and_the_list_leads_to_it(results):
+    index, *pages = write_case_reports(results)
+    assert [page.name for page in pages] == ["sub-1_desc-report.html", "sub-2_desc-report.html"]
+    for page in (index, *pages):
+        text = page.read_text(encoding="utf-8")
+        assert fetches(text) == [] and "Not for clinical use" in text and len(text) < 3_000_000 and str(results) not in text
+    for page in pages:
+        assert f'href="{page.name}"' in index.read_text(encoding="utf-8")
+
+
+def test_a_page_says_volume_lesions_expectation_weights_and_shows_each_lesion(results):
+    text = (write_case_reports(results)[1]).read_text(encoding="utf-8")
+    assert "0.08 ml" in text and "0.71" in text and "abababab" in text and "Warnings</h2><p>None." in text
+    assert text.count("<img") == 3 and "0.7<" in text
+
+
+def test_without_flair_or_lesions_the_page_says_so(results):
+    text = (write_case_reports(results)[2]).read_text(encoding="utf-8")
+    assert "not found beside the results" in text and "not a healthy brain" in text and "undefined" in text
+    assert "no &lt;lesion&gt; was found" in text and "300 ml, expected 800" in text
+
+
+def test_a_brain_of_the_wrong_size_is_a_warning():
+    assert warnings_of({"brain_volume_ml": 1300}) == [] and len(warnings_of({"brain_volume_ml": 2500, "notes": ["a"]})) == 2
+
+
+def test_a_thumbnail_is_a_small_picture_with_its_outline(results):
+    from PIL import Image as Picture
+
+    from flairnb.images import read_image, read_mask
+
+    flair = read_image(results / "sub-1_FLAIR.nii.gz")
+    mask = read_mask(results / "sub-1_label-lesion_desc-unet_mask.nii.gz")
+    row = pd.read_csv(results / "sub-1_desc-lesions.tsv", sep="\t").iloc[0]
+    png = lesion_thumbnail(flair, mask, [row["centroid_r_mm"], row["centroid_a_mm"], row["centroid_s_mm"]])
+    (results / "t.png").write_bytes(png)
+    picture = np.asarray(Picture.open(results / "t.png"))
+    yellow = (picture == (240, 228, 66)).all(axis=2)
+    assert 10 < yellow.sum() < picture.shape[0] * picture.shape[1] / 4 and len(png) < 30_000
+    rows, columns = np.nonzero(yellow)
+    # The lesion is in the middle of its own picture, give or take the border of the image.
+    assert abs(rows.mean() - picture.shape[0] / 2) < 25 and abs(columns.mean() - picture.shape[1] / 2) < 25
+
+
+def test_a_folder_without_results_is_refused(tmp_path, capsys):
+    with pytest.raises(MissingDataError, match="flairnb segment"):
+        write_case_reports(tmp_path)
+    assert call(["case-report", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.startswith("error: case-report: expected results")
+
+
+def test_the_command_says_where_the_list_is(results, capsys):
+    assert call(["case-report", str(results)]) == 0
+    assert re.search(r"2 pages; open .*index\.html", capsys.readouterr().out)
+
+
+def test_pdf_without_a_browser_says_what_to_do(results, monkeypatch, capsys):
+    monkeypatch.setattr(case_report.shutil, "which", lambda name: None)
+    assert call(["case-report", str(results), "--pdf"]) == 1
+    assert "chromium" in capsys.readouterr().err
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium on the PATH: apt-get install chromium")
+def test_pdf_is_written_by_chromium(results):
+    write_case_reports(results, pdf=True)
+    assert (results / "sub-1_desc-report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_page_is_the_same_for_the_same_results(results):
+    from flairnb.provenance import read_json
+
+    summary = read_json(results / "sub-1_desc-summary.json")
+    assert case_page(results, "sub-1", summary) == case_page(results, "sub-1", summary)

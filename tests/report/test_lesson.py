@@ -1,0 +1,85 @@
+"""The lesson: what its pictures and questions claim holds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from flairnb import settings
+from flairnb.cohort.phantom.signal import csf_null_ti_ms, relaxation
+from flairnb.errors import InputError
+from flairnb.present.lesson_figures import moved_ball_dice
+from flairnb.report import lesson, lesson_play
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    run = SimpleNamespace(seed=2019, settings=settings.load("smoke"), work_dir=tmp_path_factory.mktemp("work"), jobs=1)
+    return lesson.open_lesson(run)
+
+
+@pytest.mark.parametrize(("radius", "shift"), [(2.0, 2.0), (5.0, 2.0), (10.0, 2.0), (3.0, 5.0)])
+def test_the_closed_form_of_a_moved_ball_is_what_counting_gives(radius, shift):
+    at = np.stack(np.meshgrid(*[np.arange(-16, 16.01, 0.2)] * 3, indexing="ij"))
+    one = (at**2).sum(axis=0) <= radius**2
+    other = ((at - np.array([shift, 0, 0])[:, None, None, None]) ** 2).sum(axis=0) <= radius**2
+    assert np.isclose(2 * (one & other).sum() / (one.sum() + other.sum()), moved_ball_dice(radius, shift), atol=0.02)
+
+
+def test_csf_vanishes_where_the_answer_says_and_the_lesion_shines(patient):
+    assert np.isclose(csf_null_ti_ms(relaxation("csf", 3.0).t1_ms, lesson.TR_MS), 2500, atol=60)
+    head = patient.flair()
+    assert head[patient.truth].mean() > 1.2 * head[patient.brain & ~patient.truth].mean()
+    flat = patient.flair(te_ms=20.0)
+    assert flat[patient.truth].mean() / flat[patient.brain].mean() < head[patient.truth].mean() / head[patient.brain].mean()
+
+
+def test_no_threshold_finds_the_lesions_alone(patient):
+    found = lesson.numbers(patient)
+    assert 0.05 < found["best_threshold_dice"] < 0.8
+
+
+def test_sweeping_counts_as_by_hand():
+    table = lesson.sweep(np.array([0.1, 0.4, 0.6, 0.9]), np.array([False, True, False, True]), np.array([0.5, 0.95]))
+    assert table.iloc[0].tolist() == [0.5, 0.5, 0.5, 0.5]
+    assert table["sensitivity"][1] == 0 and np.isnan(table["ppv"][1]) and table["dice"][1] == 0
+
+
+def test_without_a_network_the_lesson_says_so_and_goes_on(patient, monkeypatch):
+    monkeypatch.setattr("flairnb.network.weights.shipped_names", lambda: [])
+    assert "flairnb run 03" in lesson.blocks(patient).data and "flairnb run 03" in lesson.cut(patient).data
+    for draw in (lesson.signal, lesson.threshold, lesson.slip):
+        assert lesson.play(patient, draw)._repr_png_()[:4] == b"\x89PNG"
+
+
+def test_every_question_has_its_answer_folded_away_and_no_script():
+    for topic, questions in lesson_play.QUESTIONS.items():
+        page = lesson_play.ask(topic).data
+        assert page.count("<details>") == len(questions) and "<script" not in page
+        assert all(0 <= q.right < len(q.choices) and q.why for q in questions)
+    assert sum(map(len, lesson_play.QUESTIONS.values())) >= 8
+    with pytest.raises(InputError, match="expected one of signal"):
+        lesson_play.ask("gadolinium")
+
+
+def test_a_clicked_answer_is_checked_and_explained():
+    box = lesson_play.ask("signal", interactive=True).children[0]
+    box.choice.value = "TI about 1.0 s"
+    assert "Not quite" in box.said.value
+    box.choice.value = "TI about 2.5 s"
+    assert "Right" in box.said.value and "ln 2" in box.said.value
+
+
+def test_a_slider_draws_the_picture_anew():
+    box = lesson_play.with_sliders(lambda shift_mm: lesson.slip(None, shift_mm), {"shift_mm": (2.0, 0.0, 10.0, 0.5)})
+    first = bytes(box.picture.value)
+    box.sliders["shift_mm"].value = 6.0
+    assert first[:4] == b"\x89PNG" and bytes(box.picture.value) != first
+
+
+def test_the_code_shown_is_the_packages_own():
+    from flairnb.network.unet import down_block
+
+    assert "def down_block" in lesson_play.show_code(down_block).data

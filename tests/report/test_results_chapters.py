@@ -1,0 +1,171 @@
+"""The chapters' numbers, from fabricated scores: no image, no network."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flairnb.evaluate.cohort import CohortScores
+from flairnb.evaluate.ledger import Measured
+from flairnb.evaluate.strata import bin_tests
+from flairnb.evaluate.summary import compare_methods
+from flairnb.evaluate.technical import factor_tests, network_cases, outside_adjusted
+from flairnb.provenance import write_json
+from flairnb.report import ablation, accuracy, audit, disease, ledger, record, results, steps, technical, timing, volume
+from flairnb.report.chapters import read_chapters
+from flairnb.report.start import Run
+from flairnb.settings import load
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, fabricated):
+    made = Run("06", load("smoke"), 3, tmp_path_factory.mktemp("work"), None, 1)
+    CohortScores(fabricated.scores, fabricated.lesions).write(made.path("tables/scores.tsv").parent)
+    return made
+
+
+@pytest.fixture
+def cohort(monkeypatch, fabricated):
+    def read(_, split=None):
+        table = fabricated.manifest
+        return table if split is None else table[table["split"] == split].reset_index(drop=True)
+
+    monkeypatch.setattr(steps, "read_cohort", read)
+    return fabricated.manifest
+
+
+@pytest.fixture(scope="module")
+def scores(run):
+    return results.load_scores(run)[0]
+
+
+def test_scores_survive_the_way_through_the_file(scores, fabricated):
+    assert len(scores) == len(fabricated.scores)
+    assert scores["lesion_bin"].cat.ordered and scores["mean_lesion_ml"].notna().all()
+
+
+def test_accuracy_has_table_2_of_every_method_with_intervals(run, scores):
+    tests = compare_methods(scores)
+    numbers = accuracy.numbers(run, scores, tests, results.table2(run, scores))
+    unet = scores[scores["method"] == "unet"]["dice"]
+    assert numbers["dice_median_unet"].value == pytest.approx(unet.median())
+    assert numbers["dice_median_unet"].low < unet.median() < numbers["dice_median_unet"].high
+    assert numbers["dice_sem_lga"].value == pytest.approx(scores[scores["method"] == "lga"]["dice"].sem())
+    assert numbers["p_bianca"].value < 1e-6 and numbers["anova_p"].value < 1e-6 and numbers["cases"] == 92
+    assert accuracy.intervals(run, scores).loc["dice", "U-Net"].startswith(f"{unet.median():.2f} (")
+    sentence = accuracy.order(scores).data
+    assert sentence.index("Reader 2") < sentence.index("U-Net") < sentence.index("BIANCA") and "92 patients" in sentence
+    assert accuracy.together(scores)["detectable_sd"].between(0.29, 0.30).all()
+
+
+def test_the_verdict_counts_as_the_article_does(scores):
+    tests = disease.disease_tests(scores)
+    found = disease.verdict(scores, tests)
+    assert found.methods == ("lga", "bianca") and found.diseases == found.tested == 19
+    better = tests[tests["significant"] & (tests["mean_difference"] > 0) & tests["method"].isin(["lga", "bianca"])]
+    counted = better.groupby("diagnosis").size()
+    assert (found.better_than_one, found.better_than_both) == (len(counted), int((counted == 2).sum()))
+    # Corrected over the diagnoses, separately for each method (Benjamini-Hochberg by hand).
+    of = tests[tests["method"] == "lga"].sort_values("p_value", ascending=False)
+    by_hand = np.minimum.accumulate(of["p_value"].to_numpy() * 19 / np.arange(19, 0, -1))
+    np.testing.assert_allclose(of["p_adjusted"], by_hand)
+
+
+def test_disease_numbers_name_the_articles_comparisons(run, scores, cohort):
+    tests = disease.disease_tests(scores)
+    spread = pd.DataFrame({"dice": [0.9, 0.8, 0.2], "heterogeneous": [True, True, False]})
+    numbers = disease.numbers(run, scores, disease.verdict(scores, tests), spread)
+    assert numbers["susac_cases"] == 2 and numbers["susac_training"] == 0
+    assert numbers["p_svid_bianca"].n == 5 and numbers["p_ms_lga"].n == 15
+    assert (numbers["heterogeneous_cases"], numbers["heterogeneous_dice_median"].value) == (2, pytest.approx(0.85))
+
+
+def test_volume_numbers_follow_the_standard_formula(run, scores):
+    numbers = volume.numbers(run, scores, bin_tests(scores, "volume_bin"))
+    rows = scores[scores["method"] == "lga"]
+    error = np.abs(rows["predicted_ml"] / rows["reference_ml"] - 1)
+    assert numbers["rmdspe_lga"].value == pytest.approx(100 * np.median(error), rel=0.02)
+    assert numbers["rho_unet"].low < numbers["rho_unet"].value <= 1
+    ratio = np.exp(np.log(rows["predicted_ml"] / rows["reference_ml"]).mean())
+    assert volume.volume_table(scores).set_index("method").loc["lga", "ratio"] == pytest.approx(ratio)
+
+
+def test_technical_numbers_are_those_of_the_tests(run, scores, cohort):
+    cases = network_cases(scores)
+    models, factors = technical.models(run, cases), factor_tests(cases)
+    numbers = technical.numbers(cases, models, factors, outside_adjusted(cases))
+    assert (numbers["models"], numbers["manufacturers"]) == (16, 4)
+    assert numbers["model_p"].value == pytest.approx(factors.set_index("factor").loc["scanner model", "p_value"])
+    assert numbers["outside_adjusted_difference"].low < numbers["outside_adjusted_difference"].high
+    assert 0.3 < numbers["training_r2_detectable"] < 0.5
+
+
+def test_table_1_of_the_full_roster_equals_the_articles_in_the_ledger(run, cohort):
+    book = ledger.make_ledger(read_chapters(), run.work_dir, audit.cohort_numbers(run), "12").set_index("id")
+    rows = book[(book["section"] == "Table 1") & (book["notebook"] == "12")]
+    assert len(rows) == 92
+    away = rows[(rows["ours"] - rows["paper"].astype(float)).abs() > 0.051]
+    assert away.index.tolist() == ["table1.magnetom_espree.validation_percent", "table1.tim_trio.validation_percent"]
+    assert book.loc["subjects.female", "ours"] == 218 and book.loc["imaging.models", "ours"] == 16
+
+
+def test_numbers_carry_their_intervals_to_the_ledger(tmp_path):
+    run = Run("99", load("smoke"), 3, tmp_path, None, 1)
+    shown = run.finish({"dice": Measured(0.5, 0.4, 0.6, 9), "nothing": Measured(math.nan), "cases": 3, "rate": 1e-5})
+    assert shown["95% interval"].tolist() == ["0.4 to 0.6 (n = 9)", "", "", ""]
+    numbers = json.loads((tmp_path / "runs/99_numbers.json").read_text())
+    assert numbers == {"dice": 0.5, "nothing": None, "cases": 3, "rate": 1e-5}
+    intervals = json.loads((tmp_path / "runs/99_intervals.json").read_text())
+    assert intervals["dice"] == {"low": 0.4, "high": 0.6, "n": 9}
+    assert record.as_measured(numbers["dice"], intervals["dice"]) == Measured(0.5, 0.4, 0.6, 9)
+    assert math.isnan(record.as_measured(None).value)
+
+
+def test_a_chapters_rows_show_each_number_once_as_printed_most_exactly(tmp_path):
+    run = Run("05", load("smoke"), 3, tmp_path, None, 1)
+    text = ledger.beside(run, {"dice_median_unet": Measured(0.61, 0.5, 0.7, 19)})
+    assert text.count("<td>0.61</td>") == 1 and "<td>0.789</td>" in text and "<td>0.79</td>" not in text
+
+
+def test_seconds_come_from_the_side_cars_by_step(tmp_path, monkeypatch):
+    run = Run("09", load("smoke"), 3, tmp_path, None, 1)
+    folder = tmp_path / "derivatives/flairnb/sub-01/anat"
+    write_json(folder / "sub-01_space-work_desc-preproc_FLAIR.json", {"Seconds": {"brain": 2.0, "resample": 1.0}})
+    for method, row in {"unet": {"seconds_method": 5.0, "seconds_native": 0.5}, "lga": {"seconds_method": 7.0}, "lpa": {}}.items():
+        (folder / f"sub-01_label-lesion_desc-{method}_mask.nii.gz").touch()
+        write_json(folder / f"sub-01_label-lesion_desc-{method}_mask.json", {"Row": {**row, "lesion_count": 3}})
+    monkeypatch.setattr(steps, "prepared_ids", lambda run, split: ["sub-01"])
+    monkeypatch.setattr(timing, "_loading_seconds", lambda run: 0.25)
+    seconds = timing.seconds_by_stage(run)
+    table = timing.summary(seconds).set_index("method")
+    assert table["mean_s"].to_dict() == {"unet": 8.75, "lga": 10.0}
+    stages = timing.stages(seconds)
+    assert stages[stages["method"] == "unet"]["stage"].tolist() == ["brain", "resample", "model loading", "network", "way back"]
+    numbers = timing.numbers(run, seconds, timing.summary(seconds))
+    assert numbers["minutes_mean_lga"].value == pytest.approx(10 / 60)
+
+
+def test_the_articles_times_are_in_seconds():
+    assert timing.printed_seconds() == {"unet": ("CNN", 28.2, 1.48), "lga": ("LST", 108.0, 34.0), "bianca": ("BIANCA", 4.6, 1.35)}
+
+
+def test_changes_are_against_the_run_as_it_was():
+    rows = [("way back", "as run", "a", 0.8, 1.0), ("way back", "nearest", "a", 0.7, 2.0)]
+    rows += [("way back", "as run", "b", 0.5, 1.0), ("way back", "nearest", "b", 0.45, 4.0)]
+    table = ablation.summary(pd.DataFrame(rows, columns=ablation.COLUMNS)).set_index("choice")
+    assert table.loc["nearest", "change"] == pytest.approx(-0.075) and table.loc["as run", "change"] == 0
+    assert table.loc["nearest", "seconds"] == 3.0
+
+
+def test_a_border_moves_by_millimetres_not_by_voxels(oblique_affine):
+    mask = np.zeros((21, 21, 9), dtype=bool)
+    mask[5:16, 5:16, 3:6] = True
+    outwards = ablation.moved_border(mask, 2.0, oblique_affine)
+    assert outwards[3, 10, 4] and not outwards[2, 10, 4]  # 0.9 mm along i: two voxels
+    assert not outwards[10, 10, 6]  # 5 mm along k: none
+    inwards = ablation.moved_border(mask, -2.0, oblique_affine)
+    assert inwards.sum() < mask.sum() and (inwards & ~mask).sum() == 0 and inwards[10, 10, 3]

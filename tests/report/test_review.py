@@ -1,0 +1,279 @@
+"""Readings, corrections and cases to review, without a browser."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flairnb.errors import InputError, MissingDataError
+from flairnb.images import Image, read_mask, write_image
+from flairnb.provenance import read_json, sha256_file, write_json
+from flairnb.report import reading_log, review_cases
+from flairnb.report.correction import Correction
+from flairnb.report.reading_log import Reading, agreement, append, latest, letters, read, summary, weighted_kappa
+from flairnb.report.review import Session
+
+SHAPE = (17, 19, 8)
+
+
+@pytest.fixture
+def flair(rng, oblique_affine, tmp_path) -> Image:
+    data = rng.normal(100, 1, SHAPE).astype(np.float32)
+    data[6:9, 7:11, 3] = 180
+    path = tmp_path / "in" / "sub-7_FLAIR.nii.gz"
+    write_image(path, data, Image(data, oblique_affine))
+    return Image(data, oblique_affine, None, path)
+
+
+def world(image: Image, voxel) -> np.ndarray:
+    return image.affine[:3, :3] @ np.asarray(voxel, dtype=float) + image.affine[:3, 3]
+
+
+def test_a_reading_is_one_line_and_nothing_is_ever_overwritten(tmp_path):
+    path = tmp_path / "new" / "review.tsv"
+    first = Reading("ab", "sub-1", "unet", "accept", 12.34, True, "two\tlines\nhere", {"a.nii.gz": "0123"})
+    append(path, first)
+    before = path.read_bytes()
+    append(path, Reading("ab", "sub-1", "unet", "major edits", 3.0))
+    assert path.read_bytes().startswith(before) and path.read_text().count("\n") == 3
+    log = read(path)
+    assert tuple(log.columns) == reading_log.COLUMNS and log["comment"][0] == "two lines here"
+    assert log["files"][0] == "a.nii.gz:0123" and log["blinded"].tolist() == [True, False] and log["seconds"].tolist() == [12.3, 3.0]
+    assert latest(log)["verdict"].tolist() == ["major edits"]
+
+
+def test_an_absent_log_is_empty_and_so_are_its_summaries(tmp_path):
+    log = read(tmp_path / "none.tsv")
+    assert len(log) == len(summary(log)) == len(agreement(log)) == 0
+
+
+@pytest.mark.parametrize(("change", "says"), [({"verdict": "fine"}, "accept, minor edits"), ({"reader": " "}, "reader")])
+def test_a_reading_without_reader_or_with_another_verdict_is_refused(change, says):
+    with pytest.raises(InputError, match=says):
+        Reading(**{"reader": "ab", "case": "c", "method": "m", "verdict": "accept", "seconds": 1.0, **change})
+
+
+def test_two_readers_agreement_is_what_kappa_says(tmp_path):
+    path = tmp_path / "review.tsv"
+    for case, a, b in (("1", 0, 0), ("2", 0, 1), ("3", 1, 1), ("4", 2, 2), ("5", 2, 0)):
+        append(path, Reading("ab", case, "unet", reading_log.VERDICTS[a], 10.0))
+        append(path, Reading("cd", case, "unet", reading_log.VERDICTS[b], 20.0))
+    append(path, Reading("cd", "6", "unet", "accept", 1.0))
+    (row,) = agreement(read(path)).to_dict("records")
+    # By hand: observed distance 3/5; expected sum of |i - j| p_i q_j with p = (.4 .2 .4), q = (.4 .4 .2).
+    expected = sum(abs(i - j) * p * q for i, p in enumerate((0.4, 0.2, 0.4)) for j, q in enumerate((0.4, 0.4, 0.2)))
+    assert row["n"] == 5 and row["same_fraction"] == 0.6 and np.isclose(row["kappa"], 1 - 0.6 / expected)
+    counts = summary(read(path)).set_index("reader")
+    assert counts.loc["ab", "cases"] == 5 and counts.loc["cd", "accept"] == 3 and counts.loc["ab", "seconds_median"] == 10
+
+
+def test_kappa_is_undefined_without_cases_or_without_variety():
+    assert np.isnan(weighted_kappa([], [], 3)) and np.isnan(weighted_kappa([1, 1], [1, 1], 3))
+    assert weighted_kappa([0, 2], [2, 0], 3) == -1.0
+
+
+def test_letters_hide_all_methods_and_stay_the_same_for_a_reader():
+    methods = ["unet", "lga", "bianca", "manual2"]
+    assert letters(methods, "sub-1", "ab", 1) == letters(methods, "sub-1", "ab", 1)
+    assert sorted(letters(methods, "sub-1", "ab", 1).values()) == sorted(methods)
+    orders = {tuple(letters(methods, f"sub-{n}", "ab", 1).values()) for n in range(20)}
+    assert len(orders) > 5
+
+
+def test_a_brush_of_known_radius_adds_a_ball_and_undo_takes_it_back(flair):
+    edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
+    centre = world(flair, (8, 9, 4))
+    ml = edit.brush(centre, 4.0)
+    distance = np.linalg.norm([world(flair, v) - centre for v in np.ndindex(SHAPE)], axis=1).reshape(SHAPE)
+    np.testing.assert_array_equal(edit.mask, distance <= 4.0)
+    assert np.isclose(ml, edit.mask.sum() * 0.9 * 1.1 * 5 / 1000)
+    edit.brush(centre, 4.0, add=False)
+    assert not edit.mask.any()
+    assert edit.undo() and edit.mask.sum() == (distance <= 4.0).sum() and edit.undo() and not edit.undo()
+    assert edit.edits == []
+
+
+def test_a_tiny_brush_still_marks_the_voxel_it_touches(flair):
+    edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
+    edit.brush(world(flair, (3, 4, 5.4)), 0.5)
+    assert np.argwhere(edit.mask).tolist() == [[3, 4, 5]]
+
+
+def test_a_lesion_is_erased_whole_and_its_neighbour_stays(flair):
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[2:4, 2:4, 2], mask[10:13, 12, 5] = True, True
+    edit = Correction(flair, mask, "unet")
+    edit.erase_lesion(world(flair, (2, 2, 2)))
+    assert edit.mask.sum() == 3 and edit.mask[11, 12, 5] and mask.sum() == 7
+    edit.erase_lesion(world(flair, (0, 0, 0)))
+    assert edit.mask.sum() == 3
+
+
+def test_growing_takes_what_is_as_bright_and_touches(flair):
+    edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
+    edit.grow(world(flair, (7, 9, 3)), 0.1)
+    expected = np.zeros(SHAPE, dtype=bool)
+    expected[6:9, 7:11, 3] = True
+    np.testing.assert_array_equal(edit.mask, expected)
+
+
+def test_a_point_outside_or_an_empty_brush_is_refused(flair):
+    edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
+    with pytest.raises(InputError, match="inside the image"):
+        edit.brush((9999.0, 0, 0), 3.0)
+    with pytest.raises(InputError, match="radius"):
+        edit.brush(world(flair, (3, 3, 3)), 0.0)
+
+
+def test_corrected_masks_are_numbered_and_say_where_they_are_from(flair, tmp_path):
+    source = tmp_path / "sub-7_label-lesion_desc-unet_mask.nii.gz"
+    write_image(source, np.zeros(SHAPE), flair, np.uint8)
+    edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
+    edit.brush(world(flair, (8, 9, 4)), 3.0)
+    first = edit.save(tmp_path, "sub-7", "ab", source)
+    content = first.read_bytes()
+    second = edit.save(tmp_path, "sub-7", "ab", source)
+    assert first.name == "sub-7_label-lesion_desc-corrected_mask.nii.gz" and "corrected2" in second.name
+    assert first.read_bytes() == content
+    np.testing.assert_array_equal(read_mask(first, like=flair), edit.mask)
+    side = read_json(first.with_name("sub-7_label-lesion_desc-corrected_mask.json"))
+    assert side["CorrectedFrom"] == "unet" and side["Reader"] == "ab" and side["Edits"][0]["action"] == "add"
+    assert side["SourceSha256"][source.name] == sha256_file(source) and "sub-7_FLAIR.nii.gz" in side["Sources"]
+    with pytest.raises(InputError, match="reader"):
+        edit.save(tmp_path, "sub-7", "", source)
+
+
+@pytest.fixture
+def results(flair, tmp_path):
+    """A folder as `flairnb segment` leaves it, for two patients."""
+    folder = tmp_path / "out"
+    for stem, expected in (("sub-7", 0.9), ("sub-8", 0.4)):
+        mask = np.zeros(SHAPE, dtype=bool)
+        mask[6:9, 7:11, 3] = True
+        write_image(folder / f"{stem}_label-lesion_desc-unet_mask.nii.gz", mask, flair, np.uint8)
+        write_image(folder / f"{stem}_label-lesion_desc-unet_probseg.nii.gz", mask * 0.8, flair)
+        write_image(folder / f"{stem}_desc-brain_mask.nii.gz", np.ones(SHAPE), flair, np.uint8)
+        write_image(folder / f"{stem}_FLAIR.nii.gz", flair.data, flair)
+        summary = {"expected_dice": expected, "lesion_volume_ml": 0.06, "input": {"flair": f"{stem}_FLAIR.nii.gz"}}
+        write_json(folder / f"{stem}_desc-summary.json", summary)
+    return folder
+
+
+def test_a_folder_of_segment_is_reviewed_the_doubtful_case_first(results):
+    cases = review_cases.find_cases(source=str(results), order="expected_dice")
+    assert cases["case"].tolist() == ["sub-8", "sub-7"] and "files" not in review_cases.shown(cases)
+    case = review_cases.load_case(cases.iloc[0])
+    assert list(case.masks) == ["unet"] and case.masks["unet"].sum() == 12 and case.has_brain
+    assert case.probability.max() == np.float32(0.8)
+    assert set(review_cases.hashes_of(cases.iloc[0])) == {
+        "sub-8_FLAIR.nii.gz", "sub-8_desc-brain_mask.nii.gz",
+        "sub-8_label-lesion_desc-unet_mask.nii.gz", "sub-8_label-lesion_desc-unet_probseg.nii.gz",
+    }  # fmt: skip
+
+
+def test_a_flair_elsewhere_is_found_in_data_dir_or_asked_for(results, tmp_path):
+    (results / "sub-8_FLAIR.nii.gz").rename(tmp_path / "in" / "sub-8_FLAIR.nii.gz")
+    with pytest.raises(MissingDataError, match="sub-8: expected its FLAIR"):
+        review_cases.find_cases(source=str(results))
+    assert len(review_cases.find_cases(source=str(results), data_dir=str(tmp_path / "in"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [({"order": "size"}, "order"), ({"source": "nowhere"}, "no folder"), ({"source": "cohort"}, "notebook 01")]
+)
+def test_a_wrong_choice_says_what_to_do(given, says):
+    with pytest.raises((InputError, MissingDataError), match=says):
+        review_cases.find_cases(**given)
+
+
+def test_an_empty_folder_says_to_segment_first(tmp_path):
+    with pytest.raises(MissingDataError, match="flairnb segment"):
+        review_cases.find_cases(source=str(tmp_path))
+
+
+def test_volume_errors_are_sorted_by_size_and_filters_hold(monkeypatch):
+    same = {"split": "validation", "dice": 0.5, "expected_dice": np.nan, "volume_ml": 1.0, "files": "{}"}
+    rows = [
+        {"case": name, "diagnosis": d, "volume_error_ml": e, **same}
+        for name, d, e in (("a", "MSA", 1.0), ("b", "HGG", -5.0), ("c", "MSA", np.nan))
+    ]
+    monkeypatch.setattr(review_cases, "_of_cohort", lambda run: rows)
+    run = SimpleNamespace()
+    assert review_cases.find_cases(run, order="volume_error_ml")["case"].tolist() == ["b", "a", "c"]
+    assert review_cases.find_cases(run, diagnosis="msa")["case"].tolist() == ["a", "c"]
+    with pytest.raises(MissingDataError, match="Widen"):
+        review_cases.find_cases(run, split="train")
+    assert isinstance(json.loads(pd.DataFrame(rows)["files"][0]), dict)
+
+
+@pytest.fixture
+def session(results, tmp_path):
+    return Session(review_cases.find_cases(source=str(results), order="expected_dice"), tmp_path / "review", "ab")
+
+
+def test_a_session_goes_round_and_keeps_verdicts_with_hashes(session):
+    assert session.open().name == "sub-8" and session.next().name == "sub-7" and session.next().name == "sub-8"
+    assert session.names() == {"unet": "unet"} and "in 1 lesion," in session.measure("unet")
+    reading = session.judge("unet", "minor edits", "rim")
+    assert reading.method == "unet" and len(session.log()) == 1 and "sub-8_FLAIR.nii.gz:" in session.log()["files"][0]
+    with pytest.raises(InputError, match="mask: expected one of unet"):
+        session.judge("lga", "accept")
+    session.reader = ""
+    with pytest.raises(InputError, match="reader"):
+        session.judge("unet", "accept")
+    assert len(session.log()) == 1
+
+
+def test_a_blinded_reader_sees_letters_only_and_the_log_the_truth(session, flair, results):
+    write_image(results / "sub-8_label-lesion_desc-manual_mask.nii.gz", np.eye(17, 19)[..., None] * np.ones(8), flair, np.uint8)
+    session = Session(review_cases.find_cases(source=str(results), order="expected_dice"), session.folder, "ab", blinded=True)
+    assert set(session.names()) == {"A", "B"} and set(session.names().values()) == {"unet", "manual"}
+    assert list(session.seen("A").masks) == ["A"] and session.seen("A").probability is None
+    assert session.judge("A", "accept").method == session.names()["A"] and bool(session.log()["blinded"][0])
+    session.blinded = False
+    assert list(session.names()) == ["unet"] and list(session.seen("unet").masks) == ["manual", "unet"]
+
+
+def test_a_correction_is_seen_measured_and_saved_beside_the_log(session, flair):
+    session.open()
+    with pytest.raises(InputError, match="change to save"):
+        session.save_correction()
+    session.correct("unet").brush(world(flair, (3, 3, 5)), 2.0)
+    assert len(session.lesions("unet")) == 2 and "corrected" in session.seen("unet").masks
+    path = session.save_correction()
+    assert path.parent.name == "corrected" and path.name.startswith("sub-8_label-lesion_desc-corrected")
+    assert session.next() and session.correction is None
+
+
+def test_the_room_shows_judges_and_corrects_without_a_browser(session, flair):
+    from flairnb.report.review_room import ReviewRoom
+
+    room = ReviewRoom(session, way="static")
+    assert bytes(room.picture.value).startswith(b"\x89PNG") and len(room.lesion.options) == 1
+    room.verdicts[0].click()
+    assert session.log()["verdict"].tolist() == ["accept"] and "saved" in room.says.value
+    room.reader.value = ""
+    room.verdicts[0].click()
+    assert "error: reader" in room.says.value and len(session.log()) == 1
+    room.reader.value, room.way.value = "ab", "niivue"
+    room.lesion.value = room.lesion.options[0][1]
+    np.testing.assert_allclose(room._cross_mm(), room.lesion.value, atol=1e-6)
+    room._edit(lambda correction, at: correction.erase_lesion(at))
+    assert not room.lesion.options
+    room.save.click()
+    assert "corrected" in room.says.value
+    room._pressed("n")
+    assert room.case.value == 1 and session.place == 1
+
+
+def test_without_a_reader_at_work_the_notebook_shows_sentences(session):
+    from flairnb.report import review
+
+    assert "reading room" in review.room(session, interactive=False).data
+    assert "No verdict" in review.so_far(session).data and "Fewer than two" in review.together(session).data
+    assert review.numbers(session) == {"review_cases": 2, "review_lesions": 1, "readings": 0}
+    assert review.still(session)._repr_png_() and review.disagreement(session).empty

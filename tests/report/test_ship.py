@@ -1,0 +1,43 @@
+"""Calibration of the network that ships, against cases whose truth is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flairnb.network.confidence import calibration_error, temper
+from flairnb.report.ship import calibrate, reliability_table
+
+
+@pytest.fixture
+def overconfident(rng):
+    """Three cases whose stated odds are the square of the true ones."""
+    found = {}
+    for name, size in (("small", 9_000), ("middle", 40_000), ("large", 120_000)):
+        true = rng.beta(0.3, 2.0, size).astype(np.float32)
+        found[name] = temper(true, 0.5), rng.random(size) < true
+    return found
+
+
+def test_calibration_undoes_overconfidence(overconfident):
+    calibration = calibrate(overconfident)
+    assert calibration.temperature == pytest.approx(2.0, rel=0.05)
+    assert calibration.slope == pytest.approx(1.0, abs=0.03)
+    assert "3 real development cases" in calibration.fitted_on
+
+
+def test_expected_dice_follows_the_cases_where_probabilities_lie_about_all_alike(overconfident):
+    """Half of the marked lesions are not there: no temperature mends that, the slope does."""
+    rng = np.random.default_rng(5)
+    worse = {name: (p, y & (rng.random(y.size) < 0.5)) for name, (p, y) in overconfident.items()}
+    calibration = calibrate(worse)
+    for probability, lesion in worse.values():
+        mask = probability >= 0.5
+        true = 2 * (mask & lesion).sum() / (mask.sum() + lesion.sum())
+        assert calibration.expect(temper(probability, calibration.temperature), mask) == pytest.approx(true, abs=0.05)
+
+
+def test_the_reliability_table_gets_better(overconfident):
+    table = reliability_table(overconfident, calibrate(overconfident))
+    before, after = (calibration_error(table[table["calibration"] == name]) for name in ("before", "after"))
+    assert after < 0.5 * before

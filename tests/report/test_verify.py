@@ -1,0 +1,77 @@
+"""`flairnb verify`: whole, changed, missing, without a recipe."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from flairnb.cli import call
+from flairnb.provenance import sha256_file, write_json, write_sidecar
+from flairnb.report.record import hashes_of
+from flairnb.report.verify import verify_folder
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A folder with a side-car, a network, a segmentation and a report."""
+    folder = tmp_path / "made"
+    for name in ("anat/sub-1_desc-brain_mask.nii.gz", "models/unet/unet.keras", "out/a_mask.nii.gz", "report/index.html", "x_xfm.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(np.random.default_rng(len(name)).bytes(300))
+    write_sidecar(folder / "anat/sub-1_desc-brain_mask.nii.gz", ["sub-1_FLAIR.nii.gz"])
+    network = folder / "models/unet/unet.keras"
+    write_json(network.with_name("settings.json"), {"file": network.name, "sha256": sha256_file(network)})
+    write_json(folder / "out/a_desc-summary.json", {"files": {"a_mask.nii.gz": sha256_file(folder / "out/a_mask.nii.gz")}})
+    write_json(folder / "report/run.json", {"files": hashes_of(folder / "report")})
+    return folder
+
+
+FILES = ["anat/sub-1_desc-brain_mask.nii.gz", "models/unet/unet.keras", "out/a_mask.nii.gz", "report/index.html"]
+
+
+def test_a_whole_folder_passes_and_names_what_has_no_recipe(made, capsys):
+    assert {v.file: v.status for v in verify_folder(made)} == dict.fromkeys(FILES, "ok") | {"x_xfm.txt": "no recipe"}
+    assert call(["verify", str(made)]) == 0
+    assert capsys.readouterr().out == "x_xfm.txt: no recipe\nmade: 4 files are as they were made, 1 have no recipe.\n"
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("fault", ["changed", "missing"])
+def test_each_fault_is_named(made, name, fault, capsys):
+    if fault == "changed":
+        content = bytearray((made / name).read_bytes())
+        content[100] ^= 1
+        (made / name).write_bytes(bytes(content))
+    else:
+        (made / name).unlink()
+    assert call(["verify", str(made)]) == 1
+    shown = capsys.readouterr()
+    assert f"{name}: {fault}" in shown.out.splitlines()
+    assert shown.err.startswith(f"error: made: expected 5 files as they were made, found 1 that are not; first: {name} is {fault}") or (
+        fault == "missing" and "found 1 that are not" in shown.err
+    )
+
+
+def test_the_record_of_a_simulated_patient_speaks_of_files_below_the_work_folder(made, capsys):
+    raw = made / "rawdata/sub-1/sub-1_FLAIR.nii.gz"
+    raw.parent.mkdir(parents=True)
+    raw.write_bytes(b"voxels")
+    record = {"Made": {"flair": "rawdata/sub-1/sub-1_FLAIR.nii.gz"}, "Sha256": {"flair": sha256_file(raw)}}
+    write_json(made / "derivatives/phantom/sub-1/sub-1_record.json", record)
+    assert call(["verify", str(made)]) == 0
+    raw.write_bytes(b"other voxels")
+    assert call(["verify", str(made)]) == 1
+    assert "rawdata/sub-1/sub-1_FLAIR.nii.gz: changed" in capsys.readouterr().out
+
+
+def test_a_recipe_cut_off_is_named(made, capsys):
+    (made / "models/unet/settings.json").write_text('{"file": ')
+    assert call(["verify", str(made)]) == 1
+    assert "models/unet/settings.json: unreadable" in capsys.readouterr().out
+
+
+def test_a_folder_of_others_is_code_2(tmp_path, capsys):
+    (tmp_path / "note.txt").write_text("x")
+    for place in (tmp_path, tmp_path / "none", tmp_path / "note.txt"):
+        assert call(["verify", str(place)]) == 2
+    assert capsys.readouterr().err.count("error: verify: expected") == 3
