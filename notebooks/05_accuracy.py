@@ -16,10 +16,10 @@
 # %% [markdown]
 # # How good are the outlines?
 #
-# **How close does the network come to the reference reader, and does it beat a plain threshold?**
+# **How close does the network come to the reference reader, and does it beat the other methods?**
 #
-# This chapter scores every validation case on its own grid and repeats the paper's Figure 1A, Table 2 and the layout of
-# Figure 3 with what exists here: the network (CNN), a second reader, and the threshold.
+# This chapter scores every validation case on its own grid and repeats the paper's Figure 1A, Table 2 and Figure 3: the
+# network (CNN), a second reader, and the comparison methods of 04_inference, re-implementations under their own names.
 #
 # - Reads: the masks that 04_inference left, and the readers' masks.
 # - Leaves: `tables/scores.tsv`, `tables/lesions.tsv`, `tables/table2.tsv`, the report's key figures.
@@ -37,7 +37,7 @@ overrides: str = ""  # settings to change; words of section.name and value, see 
 # %%
 import flairnb
 from flairnb.evaluate.summary import compare_methods
-from flairnb.report import quality, results, steps, views
+from flairnb.report import accuracy, ledger, quality, results, steps, views
 
 run = flairnb.start("05", profile, seed, data_dir, out_dir, overrides)
 run
@@ -63,25 +63,40 @@ quality.status_summary(scores, by="method")
 # %% [markdown]
 # ## Figure 1A: Dice by method
 #
-# In the paper: CNN 0.79 (median), second radiologist 0.81, LST 0.56, BIANCA 0.41.
+# Bars are medians, whiskers one standard error of the mean, open diamonds the paper's medians on real patients.
 
 # %%
 tests = run.save(compare_methods(scores), "tables/dice_tests.tsv")
 run.keep(views.dice_by_method(scores, tests), "dice_by_method")
 
 # %% [markdown]
-# The whisker is one standard error of the mean, as in the paper: it says how well the average is known, not how much
-# patients differ. A star marks a difference from the network with P < .05, a hash the second reader's. In the simulated cohort the second reader is
-# **simulated**, too: made from the true lesion and tuned to the agreement that the paper reports between its two
+# The whisker says how well the average is known, not how much patients differ. A star marks a method that differs
+# from the network with P < .05, a hash a second reader who does, as in the paper. In the simulated cohort the second
+# reader is **simulated**, too: made from the true lesion and tuned to the agreement that the paper reports between its two
 # radiologists. Its height is therefore an input, not a finding.
 
 # %%
-tests
+tests.round(4)
 
 # %% [markdown]
 # Paired two-tailed t tests on Dice, as in the paper: the same patients, the network against each other method. A
-# positive mean difference favours the network. With the few patients of a small profile a difference has to be large to
-# be "significant", and a difference that is not significant is not the same as none.
+# positive mean difference favours the network. `effect_size_dz` is that difference over its SD; Wilcoxon's test, beside
+# it, does not assume that differences are normally distributed. A difference that is not significant is not the same as
+# none.
+#
+# ## All methods in one model
+#
+# The paper adds an ANOVA over the methods; its F and P stand in this chapter's last table. An ANOVA takes the methods'
+# scores as if they came from different patients. The model here does not: one level a method, and one for each patient,
+# drawn from a normal distribution (a mixed model).
+
+# %%
+accuracy.together(scores).round(4)
+
+# %% [markdown]
+# `difference` is the network's Dice minus the method's. If its interval here and the t test's verdict above disagree, a
+# few patients with missing scores decide. The last column is the smallest true difference, in SD, that a paired test of
+# this many patients would find in four of five studies.
 
 # %% [markdown]
 # ## Table 2
@@ -91,12 +106,19 @@ tests
 
 # %%
 table2 = run.save(results.table2(run, scores), "tables/table2.tsv")
-table2.fillna("-")
+table2.astype(object).fillna("-")
 
 # %% [markdown]
 # Why ours may differ: simulated patients, a smaller network, minutes of training, coarser voxels, one to a few cases of a
-# disease. The printed RMdSPE (1.38% for the CNN) cannot be a plain percentage beside a Dice of 0.79; read as ten times
-# the error's fraction it would be 13.8%. That reading fits, but only the appendix could confirm it, so both are shown.
+# disease. The printed RMdSPE cannot be a plain percentage beside the Dice of the same column; 12_audit takes that up, and
+# both readings are shown.
+
+# %%
+accuracy.intervals(run, scores)
+
+# %% [markdown]
+# The medians once more, with 95% intervals by resampling the patients. Two methods whose intervals overlap may still
+# differ, because both were tried on the same patients: the paired tests above see that, this table does not.
 
 # %% [markdown]
 # ## Figure 3: look at them
@@ -117,6 +139,23 @@ run.save(results.key_numbers(table2), "tables/key_numbers.tsv")
 # %% [markdown]
 # This short table opens the report. Ours come from simulated patients and the paper's from real ones: they stand side by
 # side for orientation and are no comparison of like with like.
+#
+# ## The paper's numbers and ours
 
 # %%
-run.finish(numbers=results.accuracy_numbers(scores, table2))
+numbers = accuracy.numbers(run, scores, tests, table2)
+ledger.beside(run, numbers)
+
+# %% [markdown]
+# Intervals are of the median or mean over patients, by resampling them; a row without ours says why.
+
+# %%
+accuracy.order(scores)
+
+# %% [markdown]
+# An order found on phantoms can mislead: phantoms are drawn from the same recipes that the network and the
+# tuned methods were trained on, and their lesions are bright by construction. A method that models healthy tissue has
+# less to be right about here than in people.
+
+# %%
+run.finish(numbers=numbers)

@@ -1,0 +1,89 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How long does a patient take?
+#
+# **How many seconds does each method need for one patient, and for which step?**
+#
+# The paper gives one number a method, all steps included. This chapter sets ours beside them and shows where the time
+# goes.
+#
+# - Reads: the times that preparation and segmentation recorded beside every result.
+# - Leaves: `tables/inference_time.tsv`, `tables/inference_stages.tsv`.
+# - Takes: less than a minute in `demo`.
+#
+# For research and teaching only, not for clinical use.
+
+# %% tags=["parameters"]
+profile: str = "demo"  # smoke, demo, phantom, public or paper; 00_start_here explains them
+seed: int = 2019  # every random draw of the run follows from it
+data_dir: str = ""  # folder of your own data; empty for the simulated cohort
+out_dir: str = ""  # work folder; empty for the profile's folder under work
+overrides: str = ""  # settings to change; words of section.name and value, see 00_start_here
+
+# %%
+import flairnb
+from flairnb.report import ledger, timing
+
+run = flairnb.start("09", profile, seed, data_dir, out_dir, overrides)
+run
+
+# %% [markdown]
+# ## By method
+#
+# Mean and SD over the validation patients, from the images on disk to the mask on the FLAIR's own grid: brain
+# extraction, resampling, loading the network, applying it, the way back. The times were recorded when the work was done;
+# only the loading of the network is measured now, once, and charged to every patient, as the paper does.
+
+# %%
+seconds = timing.seconds_by_stage(run)
+table = run.save(timing.summary(seconds), "tables/inference_time.tsv")
+table.round(2)
+
+# %% [markdown]
+# Methods that record no time of their own are not in the table. Every method is charged the whole preparation, also the
+# steps that it could do without.
+
+# %%
+stages = run.save(timing.stages(seconds), "tables/inference_stages.tsv")
+run.keep(timing.chart(table, stages), "inference_time")
+
+# %% [markdown]
+# Open diamonds are the paper's times: the network on a Titan Xp graphics processor, LST and BIANCA on a processor that
+# is not named. Ours are of this machine, at this profile's voxel size: halving the edge of a voxel makes eight times as
+# many. Only the `paper` profile may be set against the paper. If the network's own step were not the longest, a faster
+# processor for it would gain little.
+
+# %%
+stages.round(3)
+
+# %% [markdown]
+# The same by step. Brain extraction and registration work at a fixed coarse resolution and hardly depend on the
+# profile; the network's step does.
+
+# %% [markdown]
+# ## The paper's numbers and ours
+
+# %%
+numbers = timing.numbers(run, seconds, table)
+ledger.beside(run, numbers)
+
+# %% [markdown]
+# A radiologist's fifteen to twenty minutes cannot be simulated. Times depend on what else the machine is doing: this
+# is the only chapter whose numbers change from run to run.
+
+# %%
+run.finish(numbers=numbers)

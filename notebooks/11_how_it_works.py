@@ -1,0 +1,167 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How it works: a lesson
+#
+# **How does a program find lesions on FLAIR, and when should you not believe it?**
+#
+# For residents, about 45 minutes, no programming. One simulated patient with multiple sclerosis goes through the whole
+# method. Before each picture: say aloud what you expect, then look.
+#
+# - Reads: the trained network of 03_training, or the one that ships with the package; without any, those pictures are left out.
+# - Leaves: nothing on disk.
+# - Takes: less than a minute to run, 45 minutes to learn from.
+#
+# In JupyterLab (`make lab`) sliders move the pictures and questions answer back; in a saved page the pictures stand still
+# and answers open by a click. For research and teaching only, not for clinical use.
+
+# %% tags=["parameters"]
+profile: str = "demo"  # smoke, demo, phantom, public or paper; 00_start_here explains them
+seed: int = 2019  # every random draw of the run follows from it
+data_dir: str = ""  # folder of your own data; empty for the simulated cohort
+out_dir: str = ""  # work folder; empty for the profile's folder under work
+overrides: str = ""  # settings to change; words of section.name and value, see 00_start_here
+interactive: bool = True  # sliders and questions that answer; off when a program runs the notebook
+
+# %%
+import flairnb
+from flairnb.cohort.phantom.signal import flair_signal
+from flairnb.network.unet import down_block
+from flairnb.report import audit, lesson, lesson_play
+
+run = flairnb.start("11", profile, seed, data_dir, out_dir, overrides)
+patient = lesson.open_lesson(run, interactive)
+run
+
+# %% [markdown]
+# ## 1. What FLAIR shows
+#
+# FLAIR turns all magnetisation upside down, waits for the inversion time TI, and reads what is there. A tissue whose
+# magnetisation just passes zero gives no signal. The picture below follows from three numbers of each tissue (water content,
+# T1, T2) and three of the protocol (TE, TR, TI), by this function of the package:
+
+# %%
+lesson_play.show_code(flair_signal)
+
+# %% [markdown]
+# **Predict**: at which TI is CSF black? At a shorter TI, will the lesion still shine?
+
+# %%
+lesson.play(patient, lesson.signal, ti_ms=(2500, 500, 4000, 50), te_ms=(120, 20, 300, 10), field_t=(3, 1.5, 3, 1.5))
+
+# %% [markdown]
+# The blue line touches zero near 2.5 s: there CSF is black while a lesion, with a much shorter T1 and a long T2, is the
+# brightest tissue. Shorten TE and the lesion melts into grey matter: its brightness is T2.
+
+# %%
+lesson_play.ask("signal", interactive)
+
+# %% [markdown]
+# ## 2. Why not a simple threshold?
+#
+# Mark everything brighter than some value. **Predict**: is there a value that finds the lesions and nothing else?
+#
+# *Sensitivity*: the share of lesion voxels that is marked. *PPV*: the share of marked voxels that is lesion. *Dice*: twice
+# the shared volume over the sum of both.
+
+# %%
+lesson.play(patient, lesson.threshold, cut_sd=(2.0, -1.0, 5.0, 0.1))
+
+# %% [markdown]
+# The two histograms overlap: the brightest grey matter is as bright as a lesion's rim. Moving the line trades one error for
+# the other, and the best Dice on the way is all that brightness alone can give: the coil makes the back of the head brighter
+# than the front, so that one value cannot fit both. Real patients add tissue that is bright by nature.
+
+# %%
+lesson_play.ask("threshold", interactive)
+
+# %% [markdown]
+# ## 3. The network looks at surroundings
+#
+# A U-Net is a chain of small filters (3 x 3 x 3 voxels). Going down, each block halves the resolution, so that the next
+# filter sees twice as far; coming up, cross-links bring the fine edges back. One block, as this package builds it:
+
+# %%
+lesson_play.show_code(down_block)
+
+# %% [markdown]
+# **Predict**: how much of the head does one voxel of the answer look at? White voxels have a say in the middle one.
+
+# %%
+audit.dilation_maps(audit.dilations(run))
+
+# %% [markdown]
+# Dilation spreads a filter's taps, so that it sees farther at no cost. Taken literally in layers with stride, the
+# article's words make a sieve: seven of eight voxels have no say. 12_audit discusses which reading was meant.
+#
+# Now the patient's own slice on its way through the network. **Predict**: where is it coarsest, and what is bright there?
+
+# %%
+lesson.play(patient, lesson.blocks, feature=(0, 0, 7, 1))
+
+# %% [markdown]
+# `input` and the first blocks show edges and tissue; the deepest one has a few voxels and knows roughly where in the head it
+# is; the last ones sharpen an answer. A network trained for seconds (profile `smoke`) shows only blurred tissue, one trained
+# for hours the lesions alone.
+
+# %%
+lesson_play.ask("network", interactive)
+
+# %% [markdown]
+# ## 4. What a score means
+#
+# The network gives a probability for each voxel; a cut makes a mask of it. **Predict** the curves before you look: which of
+# the two rises with the cut?
+
+# %%
+lesson.play(patient, lesson.cut, probability=(0.5, 0.02, 0.98, 0.02))
+
+# %% [markdown]
+# A good network's Dice is flat around the middle: the choice of the cut hardly matters. A weak one's has a peak, and its
+# place on one patient says nothing about the next.
+#
+# **Predict**: two readers draw the same lesion 2 mm apart. What is their Dice if it is small, what if it is large?
+# Yellow is the first reader, blue the second.
+
+# %%
+lesson.play(patient, lesson.slip, shift_mm=(2.0, 0.0, 10.0, 0.5))
+
+# %% [markdown]
+# The slip is the same, the score is not: Dice measures overlap relative to size. That is why patients with few small
+# lesions score low with every method and every reader, in the article too (its Figure 4A); 07_lesion_volume shows it.
+
+# %%
+lesson_play.ask("scores", interactive)
+
+# %% [markdown]
+# ## 5. When not to believe it
+#
+# Open 10_case_review and hunt: among the cases of lowest Dice, find one of each. A lesion missed because it is small; normal
+# bright tissue taken for a lesion (insula, around the ventricles' horns); an outline that leaves the brain.
+#
+# ## For the teacher
+#
+# - **Before**: `make lab`, run all cells, leave the page at the top. Without a computer, the saved page works; answers open.
+# - **Minutes**: 10 for FLAIR, 8 for the threshold, 12 for the network, 10 for scores, 5 for the hunt.
+# - **Let them be wrong first**: ask for hands before each picture. The threshold's failure and the small lesion's Dice are the
+#   two surprises worth the wait.
+# - **Common mistakes**: that FLAIR suppresses all fluid (only what has CSF's T1); that a high Dice means a good
+#   volume; that an empty mask means a healthy brain.
+# - **To go on**: 05_accuracy for methods against each other, 08_technical_factors for scanners, 12_audit for what the article
+#   leaves open.
+
+# %%
+run.finish(numbers=lesson.numbers(patient))
