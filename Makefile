@@ -34,6 +34,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -m pip install --quiet uv && $(PYTHON) -m uv pip install --quiet --python $(PYTHON) --require-hashes -r requirements.lock \
 	  || { echo "uv could not install; trying pip (slower) ..." >&2; $(PYTHON) -m pip install --quiet --require-hashes -r requirements.lock; }
 	@$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation -e .
+	-@$(PYTHON) -m flairnb.present.lab_extension
 	@touch $(STAMP)
 
 report: $(STAMP)  ## run every notebook and leave reports/$(PROFILE)/index.html
@@ -50,7 +51,8 @@ lint: $(STAMP)  ## style, spelling, layers
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	-@$(PYTHON) -m flairnb.present.lab_extension
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 lock: $(STAMP)  ## resolve requirements.lock again after a change in pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(PYTHON) -m uv pip compile pyproject.toml --extra test --extra lint \

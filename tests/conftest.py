@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,15 @@ def realdata() -> Path:
     if not root.is_dir():
         pytest.skip("real images are absent: set FLAIRNB_REALDATA to a folder as data_manifest/README.md describes")
     return root
+
+
+@pytest.fixture(scope="session")
+def fabricated():
+    """Return fabricated scores of 92 cases, 19 diseases, 16 scanner models and seven methods; see tests/fabricated.py."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("fabricated", Path(__file__).with_name("fabricated.py"))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fabricated"] = module
+    spec.loader.exec_module(module)
+    return module.fabricate()

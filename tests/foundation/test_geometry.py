@@ -15,6 +15,7 @@ from flairnb.geometry import (
     is_same_grid,
     isotropic_grid,
     mask_box,
+    near_distance,
     resample,
     spacing_mm,
     voxel_volume_mm3,
@@ -136,3 +137,22 @@ def test_mask_box_holds_every_voxel_and_no_more(corner, margin):
 
 def test_mask_box_of_nothing_is_everything():
     assert np.zeros((3, 4, 5))[mask_box(np.zeros((3, 4, 5), dtype=bool))].shape == (3, 4, 5)
+
+
+@pytest.mark.parametrize("reach", [1, 3, 9])
+def test_near_distance_equals_brute_force_up_to_its_reach(rng, reach):
+    mask = rng.random((9, 6, 7)) > 0.985
+    mask[2, 3, 4] = True
+    places = np.argwhere(mask)
+    brute = np.array([np.sqrt(((places - at) ** 2).sum(axis=1).min()) for at in np.ndindex(mask.shape)]).reshape(mask.shape)
+    np.testing.assert_allclose(near_distance(mask, reach), np.where(brute <= reach, brute, reach + 1), rtol=1e-6)
+
+
+def test_near_distance_of_an_empty_mask_is_beyond_the_reach():
+    np.testing.assert_array_equal(near_distance(np.zeros((3, 4, 5), bool), 7), 8.0)
+
+
+@pytest.mark.parametrize("reach", [0, 121])
+def test_near_distance_refuses_a_reach_that_16_bits_cannot_hold(reach):
+    with pytest.raises(GeometryError, match="reach: expected 1 to 120"):
+        near_distance(np.ones((2, 2, 2), bool), reach)

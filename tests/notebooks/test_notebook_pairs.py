@@ -15,6 +15,7 @@ SOURCES = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.py"))
 
 def test_the_notebooks_of_the_walk_through_are_there():
     expected = ["00_start_here", "01_cohort", "02_preprocessing", "03_training", "04_inference", "05_accuracy"]
+    expected += ["06_disease", "07_lesion_volume", "08_technical_factors", "09_inference_time"]
     assert [path.stem for path in SOURCES][: len(expected)] == expected
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == {path.stem for path in SOURCES}
 

@@ -155,10 +155,10 @@ def test_citation_prefers_the_article_and_carries_this_version():
     subprocess.run([BIN / "check-jsonschema", "--builtin-schema", "vendor.citation-file-format", path], check=True, capture_output=True)
 
 
-def test_contributing_has_three_recipes_of_five_steps():
+def test_contributing_has_four_recipes_of_five_steps():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     recipes = re.split(r"^## ", text, flags=re.M)[1:]
-    assert [r.splitlines()[0] for r in recipes] == ["Add a notebook", "Add a metric", "Add a data set"]
+    assert [r.splitlines()[0] for r in recipes] == ["Add a notebook", "Add a metric", "Add a data set", "Train and ship new weights"]
     for recipe in recipes:
         assert re.findall(r"^(\d)\. ", recipe, re.M) == list("12345")
 
