@@ -102,14 +102,18 @@ def test_overlapping_tiles_are_averaged(tiny, rng):
 
 
 def test_a_brain_split_for_memory_agrees_with_one_pass(tiny, rng):
-    model = build_unet(tiny)
+    """Without dilation this network sees 26 voxels far, less than the halo: the pieces must agree to rounding."""
+    import keras
+
+    keras.utils.set_random_seed(5)
+    model = build_unet(replace(tiny, dilation="none"))
     work = rng.normal(size=(150, 17, 18)).astype(np.float32)
     brain = np.ones(work.shape, dtype=bool)
     limit = memory_needed_gb((140, 20, 20), 2)
     assert split_counts((152, 20, 20), limit, 4, 2) == [2, 1, 1]
     whole = predict(model, work, brain, infer(method="whole"))
     split = predict(model, work, brain, infer(method="whole", memory_gb=limit + 1e-6))
-    np.testing.assert_allclose(split, whole, atol=2e-3)
+    np.testing.assert_allclose(split, whole, atol=1e-5)
 
 
 def test_pieces_partition_the_volume_on_the_networks_lattice():

@@ -198,8 +198,8 @@ def _tumour(lesions: LesionMap, rng: np.random.Generator, sources: Sources) -> L
                 whole * core_share,
                 whole * (1 - core_share),
                 effect=rng.uniform(0, 0.9),
-                necrosis=rng.choice((0.0, rng.uniform(0.1, 0.7)), p=(0.45, 0.55)),
-                solid_signal=(0.05, 1.2),
+                necrosis=rng.choice((0.0, rng.uniform(0.1, 0.8)), p=(0.35, 0.65)),
+                solid_signal=(-0.2, 1.2),
                 infiltrates_cortex=rng.uniform(0, 1),
                 effaces_mm=rng.uniform(1.0, 5.0),
                 patchiness=rng.choice((rng.uniform(0.02, 0.15), rng.uniform(0.1, 0.5))),
@@ -281,6 +281,8 @@ def paint(rng: np.random.Generator, lesions: LesionMap, contrast: Contrast) -> N
     if rng.random() < 0.6:  # flow: patches of bright CSF
         flow = np.clip(fractal_field(rng, anatomy.shape, (12 / step, 4 / step)) - rng.uniform(0.5, 1.8), 0, 1.5)
         image += is_in(tissue, Tissue.VENTRICLE, Tissue.CSF) * flow * rng.uniform(0.1, 0.9)
+    if rng.random() < 0.6:
+        image += _haze(rng, anatomy) * contrast.lesion_excess
     # Lesions: excess over the brighter of the tissue below and white matter; fluid inside cores.
     below = np.maximum(image, 1.0 - 0.1)
     within = lesions.weight > 0
@@ -295,3 +297,25 @@ def paint(rng: np.random.Generator, lesions: LesionMap, contrast: Contrast) -> N
     image = image * (1 - dark) + contrast.fluid * dark
     image[~inside & (tissue == Tissue.BACKGROUND)] = 0.0
     return np.clip(image, 0, None).astype(np.float32)
+
+
+def _haze(rng: np.random.Generator, anatomy: Anatomy) -> NDArray[np.float32]:
+    """Diffusely bright white matter without an edge, which readers leave out.
+
+    Around the ventricles, mostly behind (terminal zones of myelination, optic
+    radiation), and in clouds anywhere: MS calls it diffusely abnormal or dirty
+    white matter (Seewann et al., Arch Neurol 2009;66:601).
+
+    Returns
+    -------
+    (I, J, K) float32 array
+        Share of a full lesion's excess, below 0.5; 0 outside white matter.
+    """
+    step = anatomy.spacing_mm
+    _, y, _ = anatomy.world
+    behind = 1 / (1 + np.exp((y + rng.uniform(0, 30)) / 10)) if rng.random() < 0.7 else 1.0
+    near = np.exp(-((anatomy.distance_to_ventricle_mm / rng.uniform(6, 16)) ** 2)) * behind
+    clouds = np.clip(fractal_field(rng, anatomy.shape, (rng.uniform(10, 18) / step, 6 / step), fall=0.4) - rng.uniform(0, 1), 0, 2)
+    haze = rng.uniform(0, 0.45) * near * np.clip(1 + 0.5 * clouds, 0, 1.5) + rng.uniform(0, 0.2) * clouds
+    depth = ndimage.gaussian_filter(is_in(anatomy.tissue, Tissue.WM).astype(np.float32), 1.0 / step)
+    return (np.minimum(haze, 0.5) * depth).astype(np.float32)
