@@ -126,14 +126,17 @@ def load_network(name_or_path: str | Path) -> Network:
     MissingDataError
         Nothing of that name or path, or no ``settings.json`` beside it.
     InputError
-        The file is not the one that ``settings.json`` describes (SHA-256), or
-        does not fit the network settings.
+        ``settings.json`` cannot be read or is not whole; the file is not the
+        one that it describes (SHA-256), or does not fit the network settings.
     """
     folder = _folder(name_or_path)
-    about = read_json(folder / SETTINGS_FILE)
+    about = _read_about(folder / SETTINGS_FILE)
     path = folder / about["file"]
     if not path.is_file():
         raise MissingDataError(f"weights {path.name}: {SETTINGS_FILE} names the file, but it is absent. Copy both.")
+    asked = Path(name_or_path)
+    if asked.suffix == ".keras" and asked.is_file() and asked.name != path.name:
+        raise InputError(f"weights {asked.name}: the {SETTINGS_FILE} beside it describes {path.name}. Keep one network in a folder.")
     found = sha256_file(path)
     if found != about["sha256"]:
         raise InputError(
@@ -149,9 +152,48 @@ def load_network(name_or_path: str | Path) -> Network:
         sha256=found,
         name=about["name"],
         card=about.get("card", {}),
-        calibration=Calibration(**about.get("calibration", {})),
+        calibration=_calibration(about.get("calibration", {}), path.name),
         coarser_look=float(about.get("coarser_look", 0.0)),
     )
+
+
+#: What a settings.json must hold, and of which kind.
+_PROMISED = {"name": str, "file": str, "sha256": str, "spacing_mm": (int, float), "threshold": (int, float), "network": dict}
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    """Read a network's settings.json and check that it is whole.
+
+    Raises
+    ------
+    InputError
+        No JSON, or something is missing or of another kind.
+    """
+    try:
+        about = read_json(path)
+    except ValueError as problem:  # also a file that is no text
+        raise InputError(
+            f"weights in {path.parent.name}: expected JSON in {path.name}, could not read it ({problem}). Copy it again with its weights."
+        ) from None
+    if not isinstance(about, dict):
+        raise InputError(f"weights in {path.parent.name}: expected settings in {path.name}, found a {type(about).__name__}. Copy it again.")
+    wrong = [name for name, kind in _PROMISED.items() if not isinstance(about.get(name), kind)]
+    if wrong:
+        raise InputError(
+            f"weights in {path.parent.name}: expected {', '.join(_PROMISED)} in {path.name}, "
+            f"found no usable {', '.join(wrong)}. Copy it again with its weights."
+        )
+    if Path(about["file"]).name != about["file"]:
+        raise InputError(f"weights in {path.parent.name}: expected the name of a file beside {path.name}, found {about['file']!r}.")
+    return about
+
+
+def _calibration(values: Any, what: str) -> Calibration:
+    try:
+        return Calibration(**values)
+    except TypeError:
+        known = ", ".join(f.name for f in dataclasses.fields(Calibration))
+        raise InputError(f"weights {what}: expected a calibration of {known}, found {values!r}. Copy {SETTINGS_FILE} again.") from None
 
 
 def _float32_model(path: Path, network: NetworkSettings, name: str) -> keras.Model:
@@ -162,7 +204,11 @@ def _float32_model(path: Path, network: NetworkSettings, name: str) -> keras.Mod
     from flairnb.network.unet import build_unet
 
     layer_classes()
-    stored = keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        stored = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, OSError, KeyError, TypeError) as problem:
+        first = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise InputError(f"weights {path.name}: expected a Keras network, could not read it ({first}). Copy it again.") from None
     model = build_unet(network, name=name)
     try:
         model.set_weights([w.astype("float32") for w in stored.get_weights()])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -73,6 +74,59 @@ def test_weights_that_do_not_fit_their_settings_are_refused(saved):
     about["network"]["width"] = 3
     write_json(path.parent / "settings.json", about)
     with pytest.raises(InputError, match="do not fit"):
+        load_network(path)
+
+
+WHOLE = '{"name": "unet", "file": "unet.keras", "sha256": "0", "spacing_mm": 1.0, "threshold": 0.5, "network": {}, "calibration": {}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "could not read it"),
+        (WHOLE[:60].encode(), "could not read it"),
+        (b"\x93NUMPY\xff\x00", "could not read it"),
+        (b"[1, 2]", "found a list"),
+        (b"{}", "found no usable name, file, sha256, spacing_mm, threshold, network"),
+        (WHOLE.replace('"sha256": "0"', '"sha256": null').encode(), "found no usable sha256"),
+        (WHOLE.replace("1.0", '"one"').encode(), "found no usable spacing_mm"),
+        (WHOLE.replace("unet.keras", "../unet/unet.keras").encode(), "expected the name of a file beside"),
+        (WHOLE.replace("unet.keras", "other.keras").encode(), "it is absent"),
+        (WHOLE.encode(), "expected sha256 0"),
+    ],
+)
+def test_broken_settings_end_in_one_line(content, says, tmp_path, capsys):
+    from flairnb.cli import call
+
+    flair = tmp_path / "x_FLAIR.nii.gz"
+    nib.save(nib.Nifti1Image(np.random.default_rng(1).normal(100, 20, (40, 44, 30)), np.diag([5, 5, 6, 1.0])), flair)
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "settings.json").write_bytes(content)
+    (tmp_path / "unet" / "unet.keras").write_bytes(b"weights")
+    assert call(["segment", str(flair), "--out", str(tmp_path / "out"), "--weights", str(tmp_path / "unet" / "unet.keras")]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: weights ") and shown.err.count("\n") == 1 and says in shown.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_network_and_a_neighbour_are_refused(saved):
+    _, path = saved
+    about = read_json(path.parent / "settings.json")
+    other = path.with_name("other.keras")
+    other.write_bytes(b"zip")
+    with pytest.raises(InputError, match="describes unet.keras"):
+        load_network(other)
+    path.write_bytes(b"no zip at all")
+    write_json(path.parent / "settings.json", about | {"sha256": sha256_file(path)})
+    with pytest.raises(InputError, match="expected a Keras network"):
+        load_network(path)
+
+
+def test_an_unknown_calibration_is_refused(saved):
+    _, path = saved
+    about = read_json(path.parent / "settings.json")
+    write_json(path.parent / "settings.json", about | {"calibration": {"heat": 2}})
+    with pytest.raises(InputError, match="expected a calibration"):
         load_network(path)
 
 
