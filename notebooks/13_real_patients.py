@@ -37,7 +37,7 @@ overrides: str = ""  # settings to change; words of section.name and value, see 
 
 # %%
 import flairnb
-from flairnb.report import real, real_record
+from flairnb.report import real, real_record, real_trust
 
 run = flairnb.start("13", profile, seed, data_dir, out_dir, overrides)
 run
@@ -69,6 +69,14 @@ real.wide(table)
 # %% [markdown]
 # Compare `expected_dice` with the Dice beside it: the network's own estimate, made without the reader. Where it is low
 # and the Dice is low as well, the warning that `flairnb segment` prints is worth having.
+
+# %%
+real_trust.show(run, table)
+
+# %% [markdown]
+# On the diagonal a network means what it says: of the voxels to which it gives 70%, a reader marked 70%. Calibration
+# (one number, the temperature, fitted on these same patients) moves the curve; it moves no outline. If the points on the
+# right lay on no line at all, the expected Dice would be worthless as a warning.
 
 # %%
 real.summarise(table)

@@ -17,6 +17,7 @@ import numpy as np
 from flairnb.errors import FlairnbError
 from flairnb.images import read_image, read_mask
 from flairnb.provenance import atomic_path
+from flairnb.report import real_trust
 from flairnb.report.chapters import repository_root
 
 if TYPE_CHECKING:
@@ -89,17 +90,20 @@ def segment_cases(run: Run, cases: pd.DataFrame) -> pd.DataFrame:
 
     configure(run.jobs)
     network = load_network(default_weights(run.work_dir.parent))
-    rows = []
+    rows: list[dict[str, Any]] = []
+    trust: list[pd.DataFrame] = []
     for case in cases.to_dict("records"):
         try:
-            rows += _one_case(run, case, network)
+            rows += _one_case(run, case, network, trust)
         except (FlairnbError, OSError) as error:
             logger.warning("%s: %s", case["participant_id"], type(error).__name__)
             rows.append({**_names(case, SHIPPED), "status": "failed", "reason": str(error)})
+    if trust:
+        run.save(pd.concat(trust, ignore_index=True), real_trust.TABLE)
     return run.save(pd.DataFrame(rows, columns=list(COLUMNS)), "tables/real_cases.tsv")
 
 
-def _one_case(run: Run, case: dict[str, str], network: Network) -> list[dict[str, Any]]:
+def _one_case(run: Run, case: dict[str, str], network: Network, trust: list[pd.DataFrame]) -> list[dict[str, Any]]:
     from flairnb.provenance import StageTimer
     from flairnb.report.patient import segment_image, settings_for
     from flairnb.report.real_baselines import segment_with_baselines
@@ -113,6 +117,8 @@ def _one_case(run: Run, case: dict[str, str], network: Network) -> list[dict[str
     results = {SHIPPED: found}
     if (fitted := _fitted_in(run)) is not None:
         results |= segment_with_baselines(fitted, _prepared_coarse(flair, prepared.brain_native), t1w)
+    if reference is not None:
+        trust.append(real_trust.reliability_rows(case["participant_id"], found, reference, network))
     rows = []
     for method, segmentation in results.items():
         _keep_mask(run, case["participant_id"], method, segmentation.mask, flair)
@@ -184,6 +190,7 @@ def publish(run: Run, table: pd.DataFrame) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as temporary:
         table.round(4).to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
+    real_trust.publish(run)
     return True
 
 

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from flairnb.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from flairnb.network.confidence import Calibration
     from flairnb.network.weights import Network
     from flairnb.report.start import Run
@@ -133,19 +131,3 @@ def calibrate(found: Mapping[str, tuple[NDArray, NDArray]], threshold: float = 0
     slope = float(np.sum(true) / np.sum(stated)) if stated else 1.0
     words = f"{len(found)} real development cases, none of them trained on"
     return Calibration(temperature=round(temperature, 4), slope=round(slope, 4), fitted_on=words)
-
-
-def reliability_table(found: Mapping[str, tuple[NDArray, NDArray]], calibration: Calibration) -> pd.DataFrame:
-    """Return stated against observed probability before and after calibration, all cases together."""
-    import pandas as pd
-
-    from flairnb.network.confidence import reliability, temper
-
-    probability = np.concatenate([p for p, _ in found.values()])
-    lesion = np.concatenate([y for _, y in found.values()])
-    tables = []
-    for name, values in (("before", probability), ("after", temper(probability, calibration.temperature))):
-        table = reliability(values, lesion)
-        table.insert(0, "calibration", name)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)

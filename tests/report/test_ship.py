@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flairnb.network.confidence import calibration_error, temper
-from flairnb.report.ship import calibrate, reliability_table
+from flairnb.network.confidence import temper
+from flairnb.report.ship import calibrate
 
 
 @pytest.fixture
@@ -35,9 +35,3 @@ def test_expected_dice_follows_the_cases_where_probabilities_lie_about_all_alike
         mask = probability >= 0.5
         true = 2 * (mask & lesion).sum() / (mask.sum() + lesion.sum())
         assert calibration.expect(temper(probability, calibration.temperature), mask) == pytest.approx(true, abs=0.05)
-
-
-def test_the_reliability_table_gets_better(overconfident):
-    table = reliability_table(overconfident, calibrate(overconfident))
-    before, after = (calibration_error(table[table["calibration"] == name]) for name in ("before", "after"))
-    assert after < 0.5 * before
