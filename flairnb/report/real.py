@@ -115,7 +115,7 @@ def _one_case(run: Run, case: dict[str, str], network: Network, trust: list[pd.D
     prepare, infer = settings_for(network, None)
     prepared, found = segment_image(flair, network, prepare, infer, timer=timer, threads=run.jobs, t1w=t1w)
     results = {SHIPPED: found}
-    if (fitted := _fitted_in(run)) is not None:
+    if (fitted := fitted_in(run)) is not None:
         results |= segment_with_baselines(fitted, _prepared_coarse(flair, prepared.brain_native), t1w)
     if reference is not None:
         trust.append(real_trust.reliability_rows(case["participant_id"], found, reference, network))
@@ -129,7 +129,7 @@ def _one_case(run: Run, case: dict[str, str], network: Network, trust: list[pd.D
     return rows
 
 
-def _fitted_in(run: Run) -> Path | None:
+def fitted_in(run: Run) -> Path | None:
     """Return the work folder whose comparison methods to use: the run's own, else the demo's."""
     folders = (run.work_dir, run.work_dir.parent / "demo")
     return next((folder for folder in folders if (folder / "models/baselines/fit.json").is_file()), None)
