@@ -1,7 +1,8 @@
 """Fetch public images that `data_manifest/registry.tsv` declares, by SHA-256.
 
 A file is downloaded to a temporary name, its hash is compared, and only then
-it gets its own name: a file under its own name is the published one.
+it gets its own name: a file under its own name is the published one. What a
+broken connection left is gone on with (`flairnb.cohort.fetch_http`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from flairnb.cohort.fetch_archive import archive_stem, unpack
+from flairnb.cohort.fetch_http import Download
 from flairnb.errors import InputError, MissingDataError, WorkFailed
 from flairnb.provenance import atomic_path, sha256_file
 
 REGISTRY_COLUMNS = ("dataset", "name", "url", "sha256", "licence", "citation", "kind")
-#: Longest silence of a server in seconds, and how often a download is begun again.
+#: Longest silence of a server in seconds, and how often a connection is begun.
 SILENCE_S, ATTEMPTS = 60.0, 3
+#: Most bytes that are taken of a file whose size the registry does not declare.
+LIMIT_BYTES = 2_000_000_000
+#: Kind of a file that is unpacked into a folder beside it.
+ARCHIVE = "archive"
 _LOG = logging.getLogger(__name__)
 
 
@@ -54,14 +61,14 @@ def read_registry(path: str | os.PathLike) -> pd.DataFrame:
     Parameters
     ----------
     path : path-like
-        Tab-separated, columns `REGISTRY_COLUMNS`; `name` is the path of the
-        file below the data folder.
+        Tab-separated, columns `REGISTRY_COLUMNS` and, if known, `bytes` (the
+        file's size); `name` is the path of the file below the data folder.
 
     Raises
     ------
     MissingDataError, InputError
-        No such file; a column is missing, a hash is not one, a name occurs
-        twice or leads out of the data folder.
+        No such file; a column is missing, a hash or a size is not one, a name
+        occurs twice or leads out of the data folder.
     """
     path = Path(path)
     if not path.is_file():
@@ -72,12 +79,17 @@ def read_registry(path: str | os.PathLike) -> pd.DataFrame:
         raise InputError(f"{path.name}: expected the columns {', '.join(REGISTRY_COLUMNS)}, found none called {', '.join(absent)}.")
     for problem, bad in (
         ("sha256 of 64 hexadecimal digits", ~table["sha256"].str.fullmatch(r"[0-9a-f]{64}")),
+        ("a size in bytes", ~_column(table, "bytes").str.fullmatch(r"\d{0,15}")),
         ("each name once", table["name"].duplicated()),
         ("names that stay inside the data folder", ~table["name"].map(_is_inside)),
     ):
         if bad.any():
             raise InputError(f"{path.name}: expected {problem}, found {table.loc[bad, 'name'].iloc[0]!r} otherwise. Correct that line.")
     return table
+
+
+def _column(table: pd.DataFrame, name: str) -> pd.Series:
+    return table[name] if name in table.columns else pd.Series("", index=table.index, dtype=str)
 
 
 def datasets(registry: pd.DataFrame, data_dir: str | os.PathLike) -> pd.DataFrame:
@@ -119,7 +131,7 @@ def fetch_dataset(dataset: str, registry: pd.DataFrame, data_dir: str | os.PathL
     Raises
     ------
     InputError
-        Unknown data set.
+        Unknown data set, or a mirror that is neither an address nor a folder.
     WorkFailed
         A file could not be had, or was not the published one; the others
         were fetched all the same.
@@ -129,6 +141,8 @@ def fetch_dataset(dataset: str, registry: pd.DataFrame, data_dir: str | os.PathL
         raise InputError(
             f"data set {dataset!r}: expected one of {', '.join(sorted(set(registry['dataset'])))}. `flairnb fetch` lists them."
         )
+    if mirror and "://" not in mirror and not Path(mirror).is_dir():
+        raise InputError(f"--mirror: expected an address or a folder, found neither at {mirror!r}. Check it.")
     results = [_fetch_one(row, Path(data_dir), mirror) for row in rows.to_dict("records")]
     failed = [r for r in results if r.status == "failed"]
     if failed:
@@ -146,18 +160,26 @@ def _is_inside(name: str) -> bool:
 
 def _fetch_one(row: dict[str, str], data_dir: Path, mirror: str) -> Fetched:
     target = data_dir / row["name"]
-    if target.is_file() and sha256_file(target) == row["sha256"]:
-        return Fetched(row["name"], "present")
+    status = "present" if target.is_file() and sha256_file(target) == row["sha256"] else "fetched"
     try:
-        if mirror and "://" not in mirror:
-            _copy(Path(mirror) / row["name"], target, row["sha256"])
-        else:
-            _download(f"{mirror.rstrip('/')}/{row['name']}" if mirror else row["url"], target, row["sha256"])
+        if status == "fetched":
+            _get(row, target, mirror)
+        if row["kind"] == ARCHIVE:
+            unpack(target, target.with_name(archive_stem(target.name)), row["sha256"])
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         _LOG.warning("%s: %s", row["name"], reason)
         return Fetched(row["name"], "failed", reason)
-    return Fetched(row["name"], "fetched")
+    return Fetched(row["name"], status)
+
+
+def _get(row: dict[str, str], target: Path, mirror: str) -> None:
+    if mirror and "://" not in mirror:
+        _copy(Path(mirror) / row["name"], target, row["sha256"])
+        return
+    url = f"{mirror.rstrip('/')}/{row['name']}" if mirror else row["url"]
+    size = int(row.get("bytes") or 0)
+    Download(url, target, row["sha256"], size or LIMIT_BYTES, bool(size), SILENCE_S, ATTEMPTS).run()
 
 
 def _copy(source: Path, target: Path, sha256: str) -> None:
@@ -165,32 +187,6 @@ def _copy(source: Path, target: Path, sha256: str) -> None:
         raise FileNotFoundError("not in the mirror")
     with atomic_path(target) as temporary:
         shutil.copyfile(source, temporary)
-        _check(temporary, sha256)
-
-
-def _download(url: str, target: Path, sha256: str) -> None:
-    """Let pooch's downloader (requests) write to a temporary name; begin again when the connection breaks.
-
-    What arrived of a broken download is thrown away: the files are small, and
-    half of one cannot be checked. A file that arrived whole but is not the
-    published one is not asked for again.
-    """
-    import pooch
-    from requests.exceptions import ChunkedEncodingError, ConnectionError, Timeout
-
-    with atomic_path(target) as temporary:
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                pooch.HTTPDownloader(progressbar=False, timeout=SILENCE_S)(url, str(temporary), None)
-                break
-            except (ChunkedEncodingError, ConnectionError, Timeout) as error:
-                if attempt == ATTEMPTS:
-                    raise
-                _LOG.info("%s: %s, beginning again", target.name, type(error).__name__)
-        _check(temporary, sha256)
-
-
-def _check(path: Path, sha256: str) -> None:
-    found = sha256_file(path)
-    if found != sha256:
-        raise ValueError(f"sha256 is {found[:12]}..., expected {sha256[:12]}...")
+        found = sha256_file(temporary)
+        if found != sha256:
+            raise ValueError(f"sha256 is {found[:12]}..., expected {sha256[:12]}...")

@@ -128,6 +128,12 @@ def test_an_unreachable_publisher_is_a_failure_with_advice(registry, tmp_path):
     assert files_in(tmp_path / "data") == {}
 
 
+def test_a_mirror_that_is_nowhere_is_refused(registry, tmp_path):
+    with pytest.raises(InputError, match="--mirror: expected an address or a folder"):
+        fetch_dataset("set", registry, tmp_path / "data", mirror=str(tmp_path / "none"))
+    assert not (tmp_path / "data").exists()
+
+
 def test_an_unknown_data_set_is_named(registry, tmp_path):
     with pytest.raises(InputError, match="'sett': expected one of set"):
         fetch_dataset("sett", registry, tmp_path)
@@ -146,9 +152,11 @@ def test_the_list_counts_what_is_there(registry, tmp_path):
         ("name", "../x.nii.gz", "expected names that stay inside"),
         ("name", "/x.nii.gz", "expected names that stay inside"),
         ("name", "set/mask.nii.gz", "expected each name once"),
+        ("bytes", "12 MB", "expected a size in bytes"),
     ],
 )
 def test_a_bad_registry_is_refused(registry, tmp_path, column, value, message):
+    registry["bytes"] = ""
     registry.loc[0, column] = value
     registry.to_csv(tmp_path / "registry.tsv", sep="\t", index=False)
     with pytest.raises(InputError, match=message):
@@ -167,7 +175,7 @@ def test_the_projects_registry_is_pinned_licensed_and_cited():
     registry = read_registry(default_registry())
     assert len(registry) == 210
     assert registry["url"].str.fullmatch(r"https://raw\.githubusercontent\.com/[^/]+/[^/]+/[0-9a-f]{40}/\S+").all()
-    assert (registry[["licence", "citation", "kind"]] != "").all(axis=None)
+    assert (registry[["licence", "citation", "kind", "bytes"]] != "").all(axis=None)
 
 
 def test_data_go_where_the_environment_says(monkeypatch):
@@ -184,3 +192,5 @@ def test_the_registrys_hashes_are_those_of_the_real_files(realdata, tmp_path):
     for dataset in ("healthy3d", "openms_mni"):
         results = fetch_dataset(dataset, small, tmp_path, mirror=str(realdata))
         assert {r.status for r in results} == {"fetched"}
+        for row in small[small["dataset"] == dataset].itertuples():
+            assert (tmp_path / row.name).stat().st_size == int(row.bytes)
