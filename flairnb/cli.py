@@ -43,7 +43,7 @@ def run(
 
 @app.command()
 def segment(
-    flair: Annotated[Path, typer.Argument(help="FLAIR image, NIfTI.")],
+    flair: Annotated[Path, typer.Argument(help="FLAIR image, NIfTI; or a folder of DICOM files.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
     t1w: Annotated[Path | None, typer.Option(help="T1-weighted image of the same head; makes brain extraction better.")] = None,
     brain_mask: Annotated[Path | None, typer.Option(help="Brain mask on the FLAIR's grid.")] = None,
@@ -51,6 +51,7 @@ def segment(
     weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a .keras file.")] = None,
     method: Annotated[Literal["tiled", "whole"] | None, typer.Option(help="tiled: the paper's cubes; whole: one pass.")] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads.", min=1)] = None,
+    series: Annotated[str | None, typer.Option(help="Of a DICOM folder: number or UID of the FLAIR series.")] = None,
 ) -> None:
     """Segment the lesions of one patient's FLAIR. Example: flairnb segment sub-01_FLAIR.nii.gz --out results."""
     from flairnb.report.patient import segment_patient
@@ -58,7 +59,7 @@ def segment(
     _refuse(
         brain_mask is not None and skull_stripped, "--brain-mask and --skull-stripped: expected one of them, found both. Leave one out."
     )
-    summary = segment_patient(flair, t1w, brain_mask, skull_stripped, out, weights, method, threads)
+    summary = segment_patient(flair, t1w, brain_mask, skull_stripped, out, weights, method, threads, series, typer.echo)
     typer.echo(f"{summary['lesion_count']} lesions, {summary['lesion_volume_ml']:.2f} ml; results in {out}. Not for clinical use.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from flairnb.errors import InputError
 from flairnb.images import Image
 from flairnb.naming import flair_stem
 from flairnb.provenance import StageTimer, machine
-from flairnb.report import patient_input
+from flairnb.report import patient_dicom, patient_input
 from flairnb.report.doubts import doubts_of_input
 
 if TYPE_CHECKING:
@@ -62,13 +63,17 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     weights: str | os.PathLike | None = None,
     method: str | None = None,
     threads: int | None = None,
+    series: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Segment the lesions of one FLAIR examination and write the results.
 
     Parameters
     ----------
     flair_path : path
-        FLAIR, NIfTI, 2D or 3D acquisition, any orientation.
+        FLAIR, NIfTI, 2D or 3D acquisition, any orientation; or a folder of
+        DICOM files, of which FLAIR and T1w are picked by their headers. The
+        mask is then written as DICOM-SEG on the FLAIR's slices, too.
     t1w : path, optional
         T1-weighted image of the same head, any grid; makes brain extraction
         better.
@@ -84,6 +89,10 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
         One pass over the brain (default), or the paper's overlapping cubes.
     threads : int, optional
         Processor threads; all.
+    series : str, optional
+        Of a DICOM folder: number or UID of the series to take as FLAIR.
+    say : callable, optional
+        Is told, line by line, which DICOM series are used and why.
 
     Returns
     -------
@@ -105,8 +114,16 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     timer = StageTimer()
     threads = int(threads or machine()["cores"])
     with timer("read"):
-        patient_input.check_out_dir(out_dir, flair_path)
-        flair, given, notes = patient_input.read_inputs(flair_path, t1w, brain_mask, skull_stripped)
+        examination, name = None, flair_path
+        if patient_dicom.is_folder(flair_path):
+            name = patient_dicom.FLAIR_NAME  # a folder may be called after a patient
+            patient_input.check_out_dir(out_dir, name)
+            examination, (flair, given, notes) = patient_dicom.read_inputs(flair_path, t1w, brain_mask, skull_stripped, series or "", say)
+        else:
+            if series:
+                raise InputError("--series: expected a folder of DICOM files as FLAIR, found something else. Leave --series out.")
+            patient_input.check_out_dir(out_dir, name)
+            flair, given, notes = patient_input.read_inputs(flair_path, t1w, brain_mask, skull_stripped)
         weights = _find_weights(weights)
         check_method(method)
     with timer("load network"):
@@ -116,7 +133,9 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     summary = summary_of(flair, network, case, segmentation, (prepare, infer), weights)
     with timer("look for doubts"):
         summary["notes"] = [*notes, *doubts_of_input(case, given["t1w"]), *summary["notes"]]
-    write_all(Path(out_dir), flair_stem(flair_path), flair, segmentation, summary, timer)
+    if examination is not None:
+        summary["dicom"] = examination.summary()
+    write_all(Path(out_dir), flair_stem(name), flair, segmentation, summary, timer, examination)
     return summary
 
 

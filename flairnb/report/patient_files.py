@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flairnb.network.weights import Network
     from flairnb.prepare.case import PreparedCase
     from flairnb.report.patient import Segmentation
+    from flairnb.report.patient_dicom import DicomExamination
     from flairnb.settings import InferSettings, PrepareSettings
 
 
@@ -71,14 +72,24 @@ def summary_of(
     }
 
 
-def write_all(out_dir: Path, stem: str, flair: Image, segmentation: Segmentation, summary: dict[str, Any], timer: StageTimer) -> None:
-    """Write everything to a temporary folder beside `out_dir`, then move it in."""
+def write_all(  # noqa: PLR0913 - one examination, all that is known of it
+    out_dir: Path,
+    stem: str,
+    flair: Image,
+    segmentation: Segmentation,
+    summary: dict[str, Any],
+    timer: StageTimer,
+    examination: DicomExamination | None = None,
+) -> None:
+    """Write everything to a temporary folder beside `out_dir`, then move it in; with the DICOM-SEG if DICOM was read."""
     out_dir = out_dir.absolute()
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     waiting = Path(tempfile.mkdtemp(prefix=".flairnb-partial-", dir=out_dir.parent))
     try:
         with timer("write"):
             _write_images(waiting, stem, flair, segmentation)
+            if examination is not None:
+                examination.write(waiting, segmentation, summary["weights"])
             table = segmentation.lesions.round(4)
             table.to_csv(waiting / f"{stem}_desc-lesions.tsv", sep="\t", index=False, na_rep="n/a", lineterminator="\n")
         with timer("picture"):

@@ -39,20 +39,32 @@ def read_inputs(
     MissingDataError, InputError, GeometryError
         A file is absent, unreadable or cannot be what it is given as.
     """
-    if brain_mask is not None and skull_stripped:
-        raise InputError(
-            "expected --brain-mask or --skull-stripped, received both. Give the mask alone: it already says where the brain is."
-        )
+    _refuse_both(brain_mask, skull_stripped)
     flair = read_image(flair_path, "FLAIR")
+    head = read_image(t1w, "T1w") if t1w is not None else None
+    return accept(flair, head, brain_mask, skull_stripped)
+
+
+def accept(
+    flair: Image, head: Image | None, brain_mask: str | os.PathLike | None, skull_stripped: bool
+) -> tuple[Image, dict[str, Any], tuple[str, ...]]:
+    """Read the brain mask of images that have been read, and judge them together; see `read_inputs`."""
+    _refuse_both(brain_mask, skull_stripped)
     mask = None
     if brain_mask is not None:
         mask = read_mask(brain_mask, like=flair, what="brain mask")
         if not mask.any():
             raise InputError(f"brain mask: expected voxels above 0, found none in {Path(brain_mask).name}. Give another mask.")
-    head = read_image(t1w, "T1w") if t1w is not None else None
     check_heads(flair, head, whole=mask is None and not skull_stripped)
     notes = flair.notes + (head.notes if head is not None else ())
     return flair, {"t1w": head, "brain_mask": mask, "skull_stripped": skull_stripped}, notes
+
+
+def _refuse_both(brain_mask: str | os.PathLike | None, skull_stripped: bool) -> None:
+    if brain_mask is not None and skull_stripped:
+        raise InputError(
+            "expected --brain-mask or --skull-stripped, received both. Give the mask alone: it already says where the brain is."
+        )
 
 
 def check_heads(flair: Image, t1w: Image | None, whole: bool) -> None:

@@ -1,0 +1,342 @@
+"""Which series of an examination is the FLAIR, and which the T1w: logic on what the headers say, no file is touched.
+
+What is shown of a series are its number and neutral properties. Names that people typed into the scanner are
+looked at, and never repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flairnb.errors import GeometryError, InputError
+
+MIN_SLICES = 4
+#: ms. Fluid-attenuated: from 0.5 T (TI 1500) to 7 T and 3D sequences (TI 1600 to 2900); heavy T2 weighting.
+FLAIR_TI_MS, FLAIR_MIN_TE_MS, FLAIR_MIN_TR_MS = (1400.0, 3800.0), 60.0, 3000.0
+T1W_TI_MS, T1W_MAX_TE_MS, T1W_MAX_TR_SPIN_ECHO_MS = (400.0, 1400.0), 30.0, 1000.0
+
+_NOT_STRUCTURAL = {
+    "ADC": "diffusion map", "FA": "diffusion map", "EADC": "diffusion map", "TRACEW": "diffusion", "DIFFUSION": "diffusion",
+    "TENSOR": "diffusion", "TENSOR_B0": "diffusion", "MIP": "projection", "MINIP": "projection", "MIN IP": "projection",
+    "PROJECTION IMAGE": "projection", "VRT": "projection", "SUBTRACTION": "subtraction", "SUB": "subtraction", "PHASE": "phase image",
+    "P": "phase image", "PHASE MAP": "phase image", "IMAGINARY": "imaginary part", "CBF": "perfusion map", "CBV": "perfusion map",
+    "MTT": "perfusion map", "TTP": "perfusion map", "T1 MAP": "relaxation map", "T2 MAP": "relaxation map", "SCREEN SAVE": "picture",
+    "LOCALIZER": "localizer", "PERFUSION": "perfusion", "ASL": "perfusion",
+}  # fmt: skip
+_REFORMATTED = {"DERIVED", "MPR", "REFORMATTED", "RESAMPLED", "SECONDARY"}
+_OTHER_NAMES = {
+    r"\b(dwi|adc|dti|diff\w*|trace\w*|ep2d|ep b\d+\w*)\b": "diffusion",
+    r"\b(loc|local\w*|scout|survey|3 ?plane|haste loc)\b": "localizer",
+    r"\b(tof|mra|angio\w*|pc ?mr\w*)\b": "angiography",
+    r"\b(swi|swan|susc\w*|t2 ?star|hemo)\b": "susceptibility-weighted",
+    r"\b(perf\w*|dsc|dce|asl|pcasl|bold|fmri|rsfmri)\b": "perfusion or function",
+    r"\b(dir|double inversion)\b": "double inversion recovery",
+    r"\b(mip|minip)\b": "projection",
+    r"\bsubtr\w*": "subtraction",
+}
+_FLAIR_NAME = re.compile(r"flair|dark ?fl|\btirm\b|fluid attenuated")
+_T1_FLAIR_NAME = re.compile(r"t1 ?w? ?(\w+ )?flair|flair ?t1")
+_T1W_NAME = re.compile(r"\bt1|t1w|mp ?rage|\bbravo\b|f?spgr\b|\bt1?tfe\b|\btfl")
+_UNENHANCED = re.compile(r"\b(pre|without|w o|no|non|ohne|vor|sans) (contrast\w*|gd|gad\w*|km|post)\b")
+_ENHANCED = re.compile(r"(?<!\w)(gd|gad|gado\w*|post|km|ce|contrast\w*|kontrast\w*|\+ ?c|c ?\+|\+ ?gd)(?!\w)|\+ ?(c|gd|km)\b")
+
+
+@dataclass(frozen=True)
+class Series:
+    """What the headers of one series say.
+
+    Attributes
+    ----------
+    label : str
+        The series number, with a letter where several series have the same.
+    uid, names : str
+        Series Instance UID, and all typed names in small letters; for the
+        choice only, never shown.
+    files : tuple of Path
+        In the order of their slices.
+    study, patient : int
+        Counted from 1 in the order of appearance; no identifiers.
+    modality : str
+    kinds : frozenset of str
+        Values of ImageType and FrameType.
+    tr_ms, te_ms, ti_ms : float or None
+        None where the header does not say.
+    inversion, spin_echo, is_3d, contrast, diffusion : bool
+        `inversion`: the header says inversion recovery, or gives an inversion
+        time and does not contradict it. `spin_echo`: no gradient echo.
+        `contrast`: a contrast agent is named.
+    slices : int
+    orientation : str
+        ``"axial"``, ``"sagittal"``, ``"coronal"``, ``"oblique"`` or ``"unknown"``.
+    spacing_mm : (3,) tuple of float
+        Between columns, rows and slices; zeros if unknown.
+    fault : str
+        Why its slices make no volume; empty when they do.
+    compressed : str
+        Name of its compressed transfer syntax; empty for plain pixels.
+    """
+
+    label: str
+    uid: str = field(repr=False)
+    names: str = field(default="", repr=False)
+    files: tuple[Path, ...] = field(default=(), repr=False)
+    study: int = 1
+    patient: int = 1
+    modality: str = "MR"
+    kinds: frozenset[str] = frozenset()
+    tr_ms: float | None = None
+    te_ms: float | None = None
+    ti_ms: float | None = None
+    inversion: bool = False
+    spin_echo: bool = True
+    is_3d: bool = False
+    contrast: bool = False
+    diffusion: bool = False
+    slices: int = 0
+    orientation: str = "unknown"
+    spacing_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    fault: str = ""
+    compressed: str = ""
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether it was computed from another series."""
+        return bool(self.kinds & _REFORMATTED)
+
+    @property
+    def is_enhanced(self) -> bool:
+        """Whether a contrast agent is named in a field or in a typed name."""
+        return self.contrast or bool(_ENHANCED.search(_UNENHANCED.sub("", self.names)))
+
+    @property
+    def thickness_mm(self) -> float:
+        """Distance between slices, mm."""
+        return self.spacing_mm[2]
+
+    def properties(self) -> dict[str, Any]:
+        """Return what may be shown to anyone: no name, date, UID or typed text."""
+        return {
+            "series": self.label,
+            "orientation": self.orientation,
+            "acquisition": "3D" if self.is_3d else "2D",
+            "slices": self.slices,
+            "spacing_mm": [round(edge, 3) for edge in self.spacing_mm],
+            "tr_ms": self.tr_ms,
+            "te_ms": self.te_ms,
+            "ti_ms": self.ti_ms,
+            "contrast_agent": self.is_enhanced,
+            "derived": self.is_derived,
+        }
+
+    def __str__(self) -> str:
+        return f"series {self.label} ({self.orientation} {'3D' if self.is_3d else '2D'}, {self.slices} slices)"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The series that are used, why, and why not the others."""
+
+    flair: Series
+    flair_why: str
+    t1w: Series | None
+    t1w_why: str
+    rejected: tuple[tuple[Series, str], ...]
+
+    def lines(self) -> list[str]:
+        """Return the choice as lines for a terminal."""
+        t1w = f"T1w: {self.t1w}: {self.t1w_why}" if self.t1w else f"T1w: none; {self.t1w_why}"
+        return [f"FLAIR: {self.flair}: {self.flair_why}", t1w, *(f"not used: {series}: {why}" for series, why in self.rejected)]
+
+
+def judge(series: Series) -> tuple[str, str]:
+    """Tell what a series shows.
+
+    Returns
+    -------
+    kind : str
+        ``"FLAIR"``, ``"T1w"`` or ``""``.
+    why : str
+        What in the header says so, in neutral words.
+    """
+    other = _something_else(series)
+    if other:
+        return "", other
+    why = _flair_reason(series)
+    if why:
+        return "FLAIR", why
+    why = _t1w_reason(series)
+    if why:
+        return "T1w", why
+    if _FLAIR_NAME.search(series.names):
+        return "", f"named as a FLAIR, but {_timing(series)}"
+    return "", f"neither FLAIR nor T1w: {_timing(series)}"
+
+
+def pick(series: Sequence[Series], wanted: str = "") -> Choice:
+    """Choose the FLAIR, and the T1w where there is one.
+
+    Original before derived, without before with contrast agent, axial before
+    other orientations, known by its timing before known by its name,
+    intensity-corrected, thinner slices: the first of these in which two FLAIRs
+    differ decides. Of T1w, only those without contrast agent, originals, 3D
+    and thin slices first.
+
+    Parameters
+    ----------
+    series : sequence of Series
+        At least one.
+    wanted : str
+        Number (label) or UID of the series to take as FLAIR, whatever it seems.
+
+    Raises
+    ------
+    InputError
+        No FLAIR, several that are equally good, several patients or studies,
+        or an unknown `wanted`.
+    GeometryError
+        The slices of the only FLAIRs make no volume.
+    """
+    verdicts = {s.label: judge(s) for s in series}
+    if wanted:
+        flair, why = _wanted(series, wanted), "chosen by --series"
+        also = [s for s in series if s.study == flair.study and s.patient == flair.patient]
+    else:
+        also = list(series)
+        _refuse_mixture(also, verdicts)
+        flair = _best_flair(also, verdicts)
+        why = verdicts[flair.label][1]
+    t1w, t1w_why = _best_t1w([s for s in also if s is not flair], verdicts)
+    rejected = tuple((s, _why_not(s, flair, t1w, verdicts[s.label], also)) for s in series if s is not flair and s is not t1w)
+    return Choice(flair, why, t1w, t1w_why, rejected)
+
+
+def _something_else(series: Series) -> str:
+    """Say what a series is if it cannot be a structural image of a head."""
+    if series.modality != "MR":
+        return f"not MR ({series.modality})" if re.fullmatch(r"[A-Z]{2,8}", series.modality) else "not MR"
+    for kind, what in _NOT_STRUCTURAL.items():
+        if kind in series.kinds:
+            return what
+    if series.diffusion:
+        return "diffusion"
+    for pattern, what in _OTHER_NAMES.items():
+        if re.search(pattern, series.names):
+            return what
+    if series.orientation == "unknown" and series.fault:
+        return series.fault
+    return f"fewer than {MIN_SLICES} slices" if series.slices < MIN_SLICES else ""
+
+
+def _flair_reason(s: Series) -> str:
+    named = bool(_FLAIR_NAME.search(s.names)) and not _T1_FLAIR_NAME.search(s.names)
+    fits = {
+        "ti": s.ti_ms is None or s.ti_ms == 0 or FLAIR_TI_MS[0] <= s.ti_ms <= FLAIR_TI_MS[1],
+        "te": s.te_ms is None or s.te_ms >= FLAIR_MIN_TE_MS,
+        "tr": s.tr_ms is None or s.tr_ms == 0 or s.tr_ms >= FLAIR_MIN_TR_MS,
+    }
+    if not all(fits.values()):
+        return ""
+    if s.ti_ms and s.te_ms is not None and (s.inversion or named):
+        return f"inversion recovery with {_timing(s)}" + (", and named so" if named else "")
+    return f"named so{', inversion recovery' if s.inversion else ''}; {_timing(s)}" if named else ""
+
+
+def _t1w_reason(s: Series) -> str:
+    named = bool(_T1W_NAME.search(s.names))
+    if s.te_ms is not None and s.te_ms > T1W_MAX_TE_MS:
+        return ""
+    inverted = s.ti_ms is not None and T1W_TI_MS[0] <= s.ti_ms <= T1W_TI_MS[1]
+    short = s.spin_echo and s.tr_ms is not None and 0 < s.tr_ms <= T1W_MAX_TR_SPIN_ECHO_MS
+    if s.te_ms is not None and (inverted or (short and not s.ti_ms)):
+        return _timing(s) + (", and named so" if named else "")
+    return f"named so; {_timing(s)}" if named else ""
+
+
+def _timing(s: Series) -> str:
+    known = [f"{name} {value:.0f} ms" for name, value in (("TI", s.ti_ms), ("TE", s.te_ms), ("TR", s.tr_ms)) if value]
+    return ", ".join(known) or "the header holds no timing"
+
+
+def _merits(s: Series, why: str) -> tuple[tuple[Any, str], ...]:
+    """Return what makes a FLAIR worse, the weightiest first, each with its words."""
+    return (
+        (s.is_derived, "derived from another series"),
+        (s.is_enhanced, "after contrast agent"),
+        (s.orientation != "axial", f"{s.orientation}, not axial"),
+        (why.startswith("named"), "known by its name only"),
+        ("NORM" not in s.kinds, "not intensity-corrected"),
+        (round(s.thickness_mm, 1), f"thicker slices ({s.thickness_mm:.1f} mm)"),
+    )
+
+
+def _rank(s: Series, why: str) -> tuple[Any, ...]:
+    return tuple(value for value, _ in _merits(s, why))
+
+
+def _best_flair(series: Sequence[Series], verdicts: dict[str, tuple[str, str]]) -> Series:
+    flairs = [s for s in series if verdicts[s.label][0] == "FLAIR"]
+    whole = [s for s in flairs if not s.fault]
+    if not flairs:
+        found = "; ".join(f"{s}: {verdicts[s.label][1] or verdicts[s.label][0]}" for s in series)
+        raise InputError(f"DICOM: expected a FLAIR series, found none among {len(series)}: {found}. Choose one with --series NUMBER.")
+    if not whole:
+        found = "; ".join(f"{s}: {s.fault}" for s in flairs)
+        raise GeometryError(f"DICOM: expected a FLAIR whose slices make a volume, found {found}. Export the series again.")
+    ranked = sorted(whole, key=lambda s: _rank(s, verdicts[s.label][1]))
+    best = [s for s in ranked if _rank(s, verdicts[s.label][1]) == _rank(ranked[0], verdicts[ranked[0].label][1])]
+    if len(best) > 1:
+        found = ", ".join(map(str, best))
+        raise InputError(f"DICOM: expected one best FLAIR, found {len(best)} equally good: {found}. Choose with --series NUMBER.")
+    return best[0]
+
+
+def _best_t1w(series: Sequence[Series], verdicts: dict[str, tuple[str, str]]) -> tuple[Series | None, str]:
+    plain = [s for s in series if verdicts[s.label][0] == "T1w" and not s.is_enhanced and not s.fault]
+    if not plain:
+        return None, "no T1w without contrast agent was found"
+    best = min(plain, key=lambda s: (s.is_derived, not s.is_3d, round(s.thickness_mm, 1), series.index(s)))
+    return best, verdicts[best.label][1]
+
+
+def _wanted(series: Sequence[Series], wanted: str) -> Series:
+    found = [s for s in series if wanted in (s.label, s.uid)]
+    if not found:
+        there = ", ".join(s.label for s in series)
+        raise InputError(f"--series: expected the number or UID of a series, found none like it. There are: {there}.")
+    if found[0].modality != "MR":
+        raise InputError(f"--series: expected an MR series, found {found[0]}: {judge(found[0])[1]}. Choose another.")
+    if found[0].fault:
+        raise GeometryError(f"--series: expected slices that make a volume, found {found[0]}: {found[0].fault}. Export it again.")
+    return found[0]
+
+
+def _refuse_mixture(series: Sequence[Series], verdicts: dict[str, tuple[str, str]]) -> None:
+    mr = [s for s in series if s.modality == "MR"]
+    patients, studies = {s.patient for s in mr}, {s.study for s in mr}
+    if len(patients) < 2 and len(studies) < 2:
+        return
+    what = f"{len(patients)} patients" if len(patients) > 1 else f"{len(studies)} studies of one patient"
+    flairs = ", ".join(f"{s.label} (study {s.study})" for s in mr if verdicts[s.label][0] == "FLAIR")
+    raise InputError(
+        f"DICOM: expected one study of one patient, found {what}. Give the folder of one study, or choose with --series NUMBER; "
+        f"FLAIR series: {flairs or 'none'}."
+    )
+
+
+def _why_not(s: Series, flair: Series, t1w: Series | None, verdict: tuple[str, str], also: Sequence[Series]) -> str:
+    kind, why = verdict
+    if s not in also:
+        return "of another study or patient"
+    if s.fault and kind:
+        return f"{kind}, but {s.fault}"
+    if kind == "FLAIR":
+        ours = _merits(flair, judge(flair)[1])
+        worse = [words for (value, words), (best, _) in zip(_merits(s, why), ours, strict=True) if value > best]
+        return f"FLAIR, but {worse[0] if worse else 'another one was chosen'}"
+    if kind == "T1w":
+        return "T1w after contrast agent" if s.is_enhanced else f"T1w, but series {t1w.label if t1w else ''} suits better"
+    return why

@@ -1,0 +1,466 @@
+"""`flairnb segment` on a folder of DICOM files: the mask comes back on exactly the right slices and sides, and nobody is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from flairnb.cli import call
+
+PREFIX = "dicom_label-lesion_desc-unet"
+SUMMARY = "dicom_desc-summary.json"
+#: What the fake network marks of the simulated head.
+LESION_ABOVE, BRAIN_ABOVE = 1100, 300
+
+
+@pytest.fixture
+def run(study, rooms, tmp_path, capsys):
+    """Segment the study; return the summary and what stood on the terminal."""
+
+    def _run(*words):
+        code = call(["segment", str(study.folder), "--out", str(tmp_path / "out"), *words])
+        shown = capsys.readouterr()
+        assert code == 0, shown.err
+        assert shown.err == ""
+        return json.loads((tmp_path / "out" / SUMMARY).read_text()), shown.out
+
+    return _run
+
+
+@pytest.fixture
+def refused(study, tmp_path, rooms, capsys):
+    """Segment a study that must be refused: one line, nothing written, no network loaded; return the line."""
+
+    def _refused(*words, code=2):
+        found = call(["segment", str(study.folder), "--out", str(tmp_path / "out"), *words])
+        shown = capsys.readouterr()
+        lines = shown.err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("error: "), shown.err
+        assert found == code and rooms.loaded == 0
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
+        assert "Fabricated" not in lines[0] and "1.2.826" not in lines[0]
+        return lines[0]
+
+    return _refused
+
+
+def read_back(path: Path, source: Path) -> dict[int, dict[str, np.ndarray]]:
+    """Return segment number to {SOP Instance UID of the source: frame}, by pydicom and the standard's attributes alone.
+
+    Each frame's own position is held against that of the source slice it refers to.
+    """
+    import pydicom
+
+    images = {}
+    for file in source.rglob("*"):
+        if file.is_file():
+            try:
+                image = pydicom.dcmread(file, stop_before_pixels=True)
+            except pydicom.errors.InvalidDicomError:
+                continue
+            images[image.SOPInstanceUID] = image
+    seg = pydicom.dcmread(path)
+    frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    found: dict[int, dict[str, np.ndarray]] = {s.SegmentNumber: {} for s in seg.SegmentSequence}
+    for groups, pixels in zip(seg.PerFrameFunctionalGroupsSequence, frames, strict=True):
+        uid = groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        shared = seg.SharedFunctionalGroupsSequence[0]
+        np.testing.assert_allclose(
+            [float(v) for v in groups.PlanePositionSequence[0].ImagePositionPatient], [float(v) for v in images[uid].ImagePositionPatient]
+        )
+        np.testing.assert_allclose(
+            [float(v) for v in shared.PlaneOrientationSequence[0].ImageOrientationPatient],
+            [float(v) for v in images[uid].ImageOrientationPatient],
+        )
+        np.testing.assert_allclose(shared.PixelMeasuresSequence[0].PixelSpacing, images[uid].PixelSpacing)
+        found[groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber][uid] = pixels
+    return found
+
+
+def source_pixels(folder: Path) -> dict[str, np.ndarray]:
+    import pydicom
+
+    images = [pydicom.dcmread(p) for p in sorted(folder.iterdir())]
+    return {image.SOPInstanceUID: image.pixel_array for image in images}
+
+
+@pytest.mark.parametrize("grid", ["axial", "oblique", "axial from above", "sagittal 3D", "coronal"])
+def test_the_mask_comes_back_on_exactly_its_source_slices(grid, study, kinds, run, tmp_path):
+    study.add(5, grid, **{**kinds.flair, "MRAcquisitionType": "3D" if "3D" in grid else "2D"})
+    study.add(6, "axial", **kinds.t2w)
+    summary, _ = run()
+    segments = read_back(tmp_path / "out" / f"{PREFIX}_seg.dcm", study.folder)
+    marked = 0
+    for uid, pixels in source_pixels(study.folder / "s5").items():
+        for number, above in ((1, LESION_ABOVE), (2, BRAIN_ABOVE)):
+            frame = segments[number].get(uid, np.zeros(pixels.shape))
+            np.testing.assert_array_equal(frame, pixels > above)
+        marked += int((pixels > LESION_ABOVE).sum())
+    assert marked > 50 and summary["lesion_count"] == 1
+    assert summary["dicom"]["flair"]["series"] == "5" and summary["dicom"]["flair"]["orientation"] == grid.split()[0].replace("oblique", "axial")
+
+
+def test_the_nifti_mask_is_left_in_front_where_the_lesion_was_put(study, kinds, run, tmp_path):
+    study.add(5, "oblique", **kinds.flair)
+    run()
+    mask = nib.load(tmp_path / "out" / f"{PREFIX}_mask.nii.gz")
+    index = np.argwhere(np.asarray(mask.dataobj) > 0)
+    centre = (mask.affine[:3, :3] @ index.mean(0)) + mask.affine[:3, 3]
+    np.testing.assert_allclose(centre, (-30, 25, 18), atol=2.0)  # RAS, from the phantom's definition
+    flair = nib.load(tmp_path / "out" / "dicom_FLAIR.nii.gz")
+    np.testing.assert_array_equal(flair.affine, mask.affine)
+    assert flair.header["descrip"].item().startswith(b"flairnb") and flair.header["aux_file"].item() == b""
+
+
+def test_highdicom_reads_the_segments_back_as_a_volume(study, kinds, run, tmp_path):
+    import highdicom as hd
+
+    pixels = study.add(5, "oblique", **kinds.flair)
+    run()
+    seg = hd.seg.segread(tmp_path / "out" / f"{PREFIX}_seg.dcm")
+    volume = seg.get_volume(segment_numbers=[1], combine_segments=True)
+    lps = np.diag([-1, -1, 1, 1]) @ kinds.grids["oblique"].affine
+    ours, truth = np.argwhere(volume.array > 0), np.argwhere(pixels > LESION_ABOVE)
+    assert len(ours) == len(truth) > 50
+    there = np.sort((volume.affine[:3, :3] @ ours.T + volume.affine[:3, 3:]).round(2), axis=1)
+    np.testing.assert_allclose(there, np.sort((lps[:3, :3] @ truth.T + lps[:3, 3:]).round(2), axis=1), atol=0.02)
+
+
+def test_the_segmentation_says_what_made_it_and_of_whom(study, kinds, run, tmp_path):
+    import pydicom
+
+    from flairnb.provenance import sha256_file, versions
+
+    study.add(5, "axial", **kinds.flair)
+    summary, _ = run()
+    path = tmp_path / "out" / f"{PREFIX}_seg.dcm"
+    seg, source = pydicom.dcmread(path), pydicom.dcmread(study.folder / "s5" / "I0000")
+    for name in ("PatientName", "PatientID", "PatientBirthDate", "StudyInstanceUID", "FrameOfReferenceUID", "AccessionNumber"):
+        assert seg[name].value == source[name].value
+    assert seg.SeriesInstanceUID != source.SeriesInstanceUID and seg.Modality == "SEG" and seg.SegmentationType == "BINARY"
+    assert "not for clinical use" in seg.ContentDescription
+    lesion, brain = seg.SegmentSequence
+    assert (lesion.SegmentLabel, brain.SegmentLabel) == ("Lesion", "Brain")
+    coded = [(s.SegmentedPropertyCategoryCodeSequence[0], s.SegmentedPropertyTypeCodeSequence[0]) for s in (lesion, brain)]
+    # DICOM PS3.16: CID 7150 categories, CID 7159 lesions, CID 7140 brain structures.
+    assert [(a.CodeValue, b.CodeValue) for a, b in coded] == [("49755003", "52988006"), ("91723000", "12738006")]
+    assert {c.CodingSchemeDesignator for pair in coded for c in pair} == {"SCT"}
+    assert lesion.AnatomicRegionSequence[0].CodeValue == "12738006"
+    algorithm = lesion.SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmName == "flairnb" and algorithm.AlgorithmVersion == versions()["flairnb"]
+    assert summary["weights"]["sha256"] in algorithm.AlgorithmParameters
+    assert summary["files"][path.name] == sha256_file(path)
+
+
+def test_an_empty_mask_leaves_an_empty_lesion_segment(study, kinds, run, tmp_path):
+    pixels = np.minimum(kinds.head(*kinds.grids["axial"].points())[0], 900)
+    study.add(5, "axial", data=pixels, **kinds.flair)
+    summary, _ = run()
+    assert summary["lesion_count"] == 0
+    segments = read_back(tmp_path / "out" / f"{PREFIX}_seg.dcm", study.folder)
+    assert not any(frame.any() for frame in segments[1].values()) and any(frame.any() for frame in segments[2].values())
+
+
+def test_of_many_series_flair_and_t1w_are_used_and_the_rest_is_named_with_its_reason(study, kinds, run, rooms):
+    small = replace(kinds.grids["axial"], shape=(5, 60, 50), step_mm=25.0)
+    study.add(1, small, ImageType=["ORIGINAL", "PRIMARY", "M", "LOCALIZER"], SeriesDescription="loc", EchoTime=5, RepetitionTime=9)
+    study.add(2, "sagittal 3D", where="deep/er/t1", MRAcquisitionType="3D", **kinds.t1w)
+    study.add(3, "axial", ImageType=["DERIVED", "SECONDARY", "MPR", "M"], **kinds.flair)
+    study.add(4, "axial", SeriesDescription="ep2d_diff", EchoTime=90, RepetitionTime=5000, ImageType=["ORIGINAL", "PRIMARY", "DIFFUSION"])
+    study.add(5, "axial", ImageType=["DERIVED", "PRIMARY", "DIFFUSION", "ADC"], EchoTime=90, RepetitionTime=5000, SeriesDescription="x")
+    study.add(6, "axial", where="all", **kinds.flair)
+    study.add(7, "axial", **kinds.t2w)
+    study.add(8, "sagittal 3D", MRAcquisitionType="3D", ContrastBolusAgent="Gadofabricate", **kinds.t1w)
+    (study.folder / "report.pdf").write_bytes(b"%PDF")
+    (study.folder / "all" / "cut").write_bytes(bytes(128) + b"DICM" + b"\x02\x00")
+    (study.folder / "DICOMDIR").write_bytes(bytes(500))
+    summary, shown = run()
+    chosen = summary["dicom"]
+    assert (chosen["flair"]["series"], chosen["t1w"]["series"]) == ("6", "2") and chosen["other_files"] == 3
+    reasons = {entry["series"]: entry["why"] for entry in chosen["rejected"]}
+    assert set(reasons) == {"1", "3", "4", "5", "7", "8"}
+    for number, reason in {
+        "1": "localizer",
+        "3": "derived from another series",
+        "4": "diffusion",
+        "5": "diffusion map",
+        "7": "TE 95 ms",
+        "8": "contrast agent",
+    }.items():
+        assert reason in reasons[number]
+        assert f"not used: series {number} " in shown
+    assert "FLAIR: series 6 (axial 2D, 24 slices): inversion recovery with TI 2500 ms" in shown and "T1w: series 2 (sagittal 3D" in shown
+    assert rooms.t1w is not None and sorted(rooms.t1w.shape) == [46, 55, 58]
+
+
+def test_nothing_but_the_segmentation_tells_who_the_patient_is(study, kinds, run, tmp_path):
+    import gzip
+
+    from flairnb.report.privacy import check_privacy
+
+    names = {"SeriesDescription": "AX FLAIR XQ17 Fabricated", "ProtocolName": "flair for STUDYTEXT", "ImageComments": "Fabricated"}
+    study.add(5, "axial", **{**kinds.flair, **names, "AcquisitionTime": "101112.131415"})
+    study.add(6, "sagittal 3D", **kinds.t1w)
+    _, shown = run()
+    texts = [shown.encode()]
+    for path in (tmp_path / "out").iterdir():
+        content = gzip.decompress(path.read_bytes()) if path.name.endswith(".gz") else path.read_bytes()
+        if path.suffix != ".dcm":
+            texts += [content, path.name.encode()]
+    everything = b"\n".join(texts).lower()
+    for secret in (*kinds.secrets, "fabricated", "PERSON", "XQ17", "101112", "36732", "in/", study.study_uid):
+        assert secret.lower().encode() not in everything.replace(b"results in " + str(tmp_path / "out").lower().encode(), b""), secret
+    found = {f.file for f in check_privacy(tmp_path / "out", ("Fabricated", "PERSON")) if f.kind != "volume"}
+    assert found == set()
+    assert b"Fabricated^Person" in (tmp_path / "out" / f"{PREFIX}_seg.dcm").read_bytes()  # said in the README
+
+
+def test_the_same_series_twice_counts_once(study, kinds, run):
+    study.add(5, "axial", **kinds.flair)
+    shutil.copytree(study.folder / "s5", study.folder / "copy")
+    summary, _ = run()
+    assert summary["dicom"]["flair"]["slices"] == 24 and summary["dicom"]["rejected"] == []
+
+
+def test_results_can_be_written_beside_the_source_and_the_run_repeated(study, kinds, rooms, capsys):
+    study.add(5, "axial", **kinds.flair)
+    for _ in range(2):
+        assert call(["segment", str(study.folder), "--out", str(study.folder)]) == 0, capsys.readouterr().err
+    summary = json.loads((study.folder / SUMMARY).read_text())
+    assert [entry["why"] for entry in summary["dicom"]["rejected"]] == ["not MR (SEG)"]
+
+
+def test_the_series_can_be_chosen_by_number_or_uid(study, kinds, run, refused, tmp_path):
+    import pydicom
+
+    study.add(5, "axial", **kinds.flair)
+    study.add(7, "axial", **kinds.flair)
+    study.add(7, "axial", where="again", **kinds.flair)
+    assert "found 3 equally good: series 5 (axial 2D, 24 slices), series 7a" in refused()
+    assert "There are: 5, 7a, 7b." in refused("--series", "8")
+    assert run("--series", "7b")[0]["dicom"]["flair"]["series"] == "7b"
+    uid = pydicom.dcmread(study.folder / "s5" / "I0000").SeriesInstanceUID
+    summary, shown = run("--series", uid)
+    assert summary["dicom"]["flair"]["series"] == "5" and uid not in shown + json.dumps(summary)
+
+
+def test_a_t1w_file_of_ones_own_is_used_instead(study, kinds, run, rooms, tmp_path):
+    study.add(5, "axial", **kinds.flair)
+    study.add(6, "sagittal 3D", **kinds.t1w)
+    run()
+    mine = nib.load(tmp_path / "out" / "dicom_FLAIR.nii.gz")
+    nib.save(nib.Nifti1Image(mine.get_fdata() * 0.5 + 7, mine.affine), tmp_path / "mine.nii.gz")
+    summary, _ = run("--t1w", str(tmp_path / "mine.nii.gz"))
+    assert summary["dicom"]["t1w"] is None and rooms.t1w.shape == mine.shape
+
+
+def test_a_t1w_that_cannot_be_used_is_left_out_with_a_note(study, kinds, run, rooms):
+    study.add(5, "axial", **kinds.flair)
+    finger = replace(kinds.grids["axial"], pixel_mm=(0.4, 0.4), step_mm=1.0)
+    study.add(6, finger, **kinds.t1w)
+    summary, _ = run()
+    assert rooms.t1w is None and summary["dicom"]["t1w"] is None
+    assert any("T1w that was found could not be used" in note for note in summary["notes"])
+
+
+def test_rescaled_pixels_keep_their_values(study, kinds, run, rooms):
+    pixels = study.add(5, "axial", RescaleSlope="0.5", RescaleIntercept="300", **kinds.flair)
+    run()
+    assert rooms.flair.data.max() == pytest.approx(pixels.max() * 0.5 + 300, rel=1e-4)
+
+
+def test_run_length_encoded_pixels_are_read(study, kinds, run, tmp_path):
+    import pydicom
+    from pydicom.uid import RLELossless
+
+    pixels = study.add(5, "axial", **kinds.flair)
+    for path in (study.folder / "s5").iterdir():
+        image = pydicom.dcmread(path)
+        image.compress(RLELossless)
+        image.save_as(path)
+    run()
+    mask = nib.load(tmp_path / "out" / f"{PREFIX}_mask.nii.gz")
+    assert np.count_nonzero(np.asarray(mask.dataobj)) == (pixels > LESION_ABOVE).sum()
+
+
+def test_a_folder_without_dicom_is_refused(study, refused):
+    (study.folder / "notes.txt").write_text("nothing")
+    (study.folder / "short").write_bytes(b"DICM")
+    assert "no DICOM image (2 other files)" in refused()
+
+
+def test_no_flair_lists_what_was_found(study, kinds, refused):
+    study.add(2, "sagittal 3D", **kinds.t1w)
+    study.add(6, "axial", **kinds.t2w)
+    line = refused()
+    assert "expected a FLAIR series, found none among 2: series 2 (sagittal 2D, 46 slices): TI 900 ms" in line
+    assert "series 6 (axial 2D, 24 slices): neither FLAIR nor T1w: TE 95 ms, TR 5000 ms" in line
+
+
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        ({"PatientName": "Fabricated^Other", "PatientID": "HOSP-0815"}, "found 2 patients"),
+        ({"PatientName": "fabricated^person", "PatientID": "HOSP-4711"}, "found 2 studies of one patient"),
+    ],
+)
+def test_patients_and_studies_are_not_mixed(who, words, study, kinds, refused, run):
+    study.add(5, "axial", **kinds.flair)
+    kinds.study(study.folder, {**study.patient, **who}).add(9, "axial", **kinds.flair)
+    assert words in refused()
+    assert run("--series", "9")[0]["dicom"]["rejected"][0]["why"] == "of another study or patient"
+
+
+@pytest.mark.parametrize(
+    ("leave_out", "words"), [((11,), "missing slices (14.00 mm apart at one place, 7.00 mm at others)"), (range(1, 24), "a single slice")]
+)
+def test_missing_slices_are_refused(leave_out, words, study, kinds, refused):
+    study.add(5, "axial", leave_out=leave_out, **kinds.flair)
+    assert words in refused() or "fewer than 4 slices" in refused()
+
+
+def test_a_missing_last_slice_is_suspected_by_the_images_numbers(study, kinds, run):
+    study.add(5, "axial", **kinds.flair)
+    paths = sorted((study.folder / "s5").iterdir())
+    import pydicom
+
+    last = next(p for p in paths if pydicom.dcmread(p).InstanceNumber == 24)
+    image = pydicom.dcmread(last)
+    image.InstanceNumber = 26
+    image.save_as(last)
+    assert any("slices at its ends may be missing" in note for note in run()[0]["notes"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("ImageOrientationPatient", [1, 0, 0, 0, 0, -1], "several orientations"),
+        ("PixelSpacing", [3.0, 3.0], "several sizes"),
+        ("ImagePositionPatient", [40, 50, 60.5], "expected a FLAIR whose slices make a volume"),
+    ],
+)
+def test_a_slice_with_another_geometry_is_refused(field, value, words, study, kinds, refused):
+    import pydicom
+
+    study.add(5, "axial", **kinds.flair)
+    path = study.folder / "s5" / "I0003"
+    image = pydicom.dcmread(path)
+    setattr(image, field, value)
+    image.save_as(path)
+    assert words in refused()
+
+
+@pytest.mark.parametrize("field", ["ImagePositionPatient", "PixelSpacing", "ImageOrientationPatient"])
+def test_images_without_a_place_are_refused(field, study, kinds, refused):
+    import pydicom
+
+    study.add(5, "axial", **kinds.flair)
+    for path in (study.folder / "s5").iterdir():
+        image = pydicom.dcmread(path)
+        del image[field]
+        image.save_as(path)
+    assert "no position in the patient" in refused()
+
+
+def test_a_source_that_no_segmentation_can_refer_to_is_refused_before_the_work(study, kinds, refused):
+    study.add(5, "axial", FrameOfReferenceUID=None, **kinds.flair)
+    import pydicom
+
+    for path in (study.folder / "s5").iterdir():
+        image = pydicom.dcmread(path)
+        del image.FrameOfReferenceUID
+        image.save_as(path)
+    assert "headers that a DICOM-SEG can refer to" in refused()
+
+
+def test_pixels_that_cannot_be_decoded_are_refused(study, kinds, refused):
+    import pydicom
+    from pydicom.encaps import encapsulate
+
+    study.add(5, "axial", **kinds.flair)
+    for path in (study.folder / "s5").iterdir():
+        image = pydicom.dcmread(path)
+        image.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.201"
+        image.PixelData = encapsulate([b"\xff\x4f\xff\x51" + bytes(200)])
+        image["PixelData"].VR = "OB"
+        image.save_as(path)
+    line = refused()
+    assert "could not decode series 5" in line and "High-Throughput JPEG 2000" in line and "uncompressed" in line
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.7])
+def test_pixels_that_are_cut_off_are_refused(fraction, study, kinds, refused):
+    study.add(5, "axial", **kinds.flair)
+    path = study.folder / "s5" / "I0003"
+    content = path.read_bytes()
+    path.write_bytes(content[: 1500 + int((len(content) - 1500) * fraction)])
+    assert refused().startswith("error: FLAIR: expected")
+
+
+def test_a_missing_converter_is_a_problem_of_the_machine(study, kinds, refused, monkeypatch):
+    study.add(5, "axial", **kinds.flair)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    assert "expected the program dcm2niix, found none" in refused(code=1)
+
+
+@pytest.mark.parametrize("name", ["pydicom", "highdicom"])
+def test_a_missing_package_is_a_problem_of_the_machine(name, study, kinds, refused, monkeypatch):
+    study.add(5, "axial", **kinds.flair)
+    monkeypatch.setitem(sys.modules, name, None)
+    assert f"expected the package {name}, found none" in refused(code=1)
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "code"),
+    [
+        ("sleep 30", "took more than", 1),
+        ("exit 1", "ended with code 1", 2),
+        ("exit 0", "ended with code 0", 2),
+        ("echo PATIENT; echo PATIENT >&2; exit 8", "ended with code 8", 2),
+    ],
+)
+def test_a_converter_that_fails_ends_in_one_line(script, words, code, study, kinds, refused, tmp_path, monkeypatch):
+    from flairnb.prepare import dicom_convert
+
+    study.add(5, "axial", **kinds.flair)
+    program = tmp_path / "in" / "converter"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(dicom_convert, "find_dcm2niix", lambda: os.fspath(program))
+    monkeypatch.setattr(dicom_convert, "_SECONDS", 0.5)
+    line = refused(code=code)
+    assert words in line and "PATIENT" not in line
+
+
+@pytest.mark.parametrize("wrong", ["mirror", "swap", "noise"])
+def test_a_converter_that_turns_the_image_is_found_out(wrong, study, kinds, refused, monkeypatch):
+    """The volume lies where it should, but its voxels do not: another program's look at the pixels shows it."""
+    from flairnb.prepare import dicom_convert
+
+    study.add(5, "axial", **kinds.flair)
+    run = dicom_convert._run
+
+    def spoiled(*words):
+        path = run(*words)
+        image = nib.load(path)
+        data = np.asanyarray(image.dataobj).copy()
+        data = {"mirror": data[::-1], "swap": data[:, :, ::-1], "noise": data + (np.arange(data.size).reshape(data.shape) == 9999) * 99}[wrong]
+        nib.save(nib.Nifti1Image(data, image.affine, image.header), path)
+        return path
+
+    monkeypatch.setattr(dicom_convert, "_run", spoiled)
+    assert "repeat its source's pixels" in refused()
+
+
+def test_series_is_for_dicom_only(tmp_path, capsys):
+    assert call(["segment", str(tmp_path / "x_FLAIR.nii.gz"), "--series", "3", "--out", str(tmp_path / "out")]) == 2
+    assert "--series: expected a folder of DICOM files" in capsys.readouterr().err
