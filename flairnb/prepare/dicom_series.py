@@ -41,7 +41,7 @@ _OTHER_NAMES = {
 _FLAIR_NAME = re.compile(r"flair|dark ?fl|\btirm\b|fluid attenuated")
 _T1_FLAIR_NAME = re.compile(r"t1 ?w? ?(\w+ )?flair|flair ?t1")
 _T1W_NAME = re.compile(r"\bt1|t1w|mp ?rage|\bbravo\b|f?spgr\b|\bt1?tfe\b|\btfl")
-_UNENHANCED = re.compile(r"\b(pre|without|w o|no|non|ohne|vor|sans) (contrast\w*|gd|gad\w*|km|post)\b")
+_UNENHANCED = re.compile(r"\b(pre|without|w o|no|non|ohne|sans) (contrast\w*|gd|gad\w*|km|post)\b")
 _ENHANCED = re.compile(r"(?<!\w)(gd|gad|gado\w*|post|km|ce|contrast\w*|kontrast\w*|\+ ?c|c ?\+|\+ ?gd)(?!\w)|\+ ?(c|gd|km)\b")
 
 

@@ -55,6 +55,7 @@ def examine() -> list[Finding]:
         _kernel,
         _lab_extensions,
         _viewers,
+        _dicom,
         _head_template,
         _report_templates,
         _weights,
@@ -218,6 +219,26 @@ def _viewers() -> Finding:
     return Finding(
         "viewers", "ok", f"ipyniivue {metadata.version('ipyniivue')}, itkwidgets {FITS['itkwidgets']} with its JupyterLab extension"
     )
+
+
+def _dicom() -> Finding:
+    from flairnb.errors import EnvironmentProblem
+    from flairnb.prepare.dicom_convert import find_dcm2niix
+
+    absent, found = [], []
+    for name in ("pydicom", "highdicom", "dcm2niix"):
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            absent.append(name)
+    try:
+        find_dcm2niix()
+        absent = [name for name in absent if name != "dcm2niix"]  # without its wheel, one on the PATH serves
+    except EnvironmentProblem:
+        absent = list(dict.fromkeys([*absent, "dcm2niix"]))
+    if absent:
+        return Finding("dicom", "note", f"{', '.join(absent)} not found", "flairnb segment cannot take DICOM folders; make setup.")
+    return Finding("dicom", "ok", ", ".join(found))
 
 
 def _head_template() -> Finding:

@@ -74,11 +74,11 @@ def turned(degrees_x: float = 0, degrees_z: float = 0) -> np.ndarray:
 
 X, Y, Z = np.eye(3)
 GRIDS = {
-    "axial": Grid((24, 60, 50), (3.6, 3.5), 7.0, X, Y),
-    "oblique": Grid((24, 60, 50), (3.6, 3.5), 7.0, turned(-17, 8) @ X, turned(-17, 8) @ Y),
-    "axial from above": Grid((24, 60, 50), (3.6, 3.5), -7.0, X, Y),
-    "sagittal 3D": Grid((46, 55, 58), (3.9, 3.7), 4.1, turned(4, -3) @ Y, turned(4, -3) @ -Z),
-    "coronal": Grid((30, 52, 48), (3.8, 3.7), 7.2, X, -Z),
+    "axial": Grid((16, 60, 50), (3.6, 3.5), 9.5, X, Y),
+    "oblique": Grid((16, 60, 50), (3.6, 3.5), 9.5, turned(-17, 8) @ X, turned(-17, 8) @ Y),
+    "axial from above": Grid((16, 60, 50), (3.6, 3.5), -9.5, X, Y),
+    "sagittal 3D": Grid((31, 55, 58), (3.9, 3.7), 6.1, turned(4, -3) @ Y, turned(4, -3) @ -Z),
+    "coronal": Grid((22, 52, 48), (3.8, 3.7), 9.6, X, -Z),
 }
 
 
