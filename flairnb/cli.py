@@ -172,8 +172,9 @@ def verify(folder: Annotated[Path, typer.Argument(help="Work folder, report, or 
         if verdict.status != "ok":
             typer.echo(f"{verdict.file}: {verdict.status}")
     refuse_changed(verdicts, folder)
-    without = sum(v.status == "no recipe" for v in verdicts)
-    typer.echo(f"{folder.name}: {len(verdicts) - without} files are as they were made, {without} have no recipe.")
+    counts = {status: sum(v.status == status for v in verdicts) for status in ("ok", "no recipe", "not in this copy")}
+    absent = f" {counts['not in this copy']} are not in this copy." if counts["not in this copy"] else ""
+    typer.echo(f"{folder.name}: {counts['ok']} files are as they were made, {counts['no recipe']} have no recipe.{absent}")
 
 
 @app.command()

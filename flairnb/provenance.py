@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -19,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+#: How the name of a file begins that is still being written.
+PARTIAL = ".partial-"
 PACKAGES = ("flairnb", "tensorflow", "keras", "antspyx", "nibabel", "numpy", "scipy", "pandas", "statsmodels")
 
 
@@ -38,7 +41,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(re.findall(r"\.nii\.gz$|\.[A-Za-z0-9]+$", path.name))
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -107,9 +110,10 @@ def write_sidecar(
 ) -> Path:
     """Write the BIDS JSON side-car of a derived file.
 
-    Holds `Sources` (file names, no folders), `GeneratedBy`, the settings and
-    the file's own SHA-256, so that a later run can tell whether the file is
-    whole and up to date.
+    Holds `Sources` (file names, no folders), `GeneratedBy`, the settings with
+    their hash, the versions of what computed it, and the file's own SHA-256, so
+    that a later run can tell whether the file is whole and up to date. `extra`
+    adds what is special to a file, such as `WeightsSha256`.
     """
     from flairnb.naming import sidecar_path
 
@@ -117,6 +121,8 @@ def write_sidecar(
         "Sources": [Path(s).name for s in sources],
         "GeneratedBy": [{"Name": "flairnb", "Version": versions().get("flairnb", "unknown")}],
         "Settings": settings,
+        "SettingsHash": None if settings is None else content_hash(settings),
+        "SoftwareVersions": versions(),
         "Sha256": sha256_file(path),
         **(extra or {}),
     }
@@ -139,13 +145,16 @@ def is_current(path: str | os.PathLike, **expected: Any) -> bool:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that change results."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+@functools.cache
+def _version(name: str) -> str:
+    """Return a package's version; read from disk once, as every side-car asks for it."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "absent"
 
 
 def machine() -> dict[str, Any]:

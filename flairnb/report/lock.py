@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flairnb.errors import WorkFailed
+from flairnb.provenance import PARTIAL
 
 log = logging.getLogger(__name__)
 
 FILE = ".flairnb.lock"
+
+
+#: Seconds without a change after which a temporary file is nobody's any more.
+NOBODYS_S = 60.0
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs left under temporary names."""
+    for path in folder.rglob(f"{PARTIAL}*"):
+        with suppress(OSError):
+            if path.is_file() and time.time() - path.stat().st_mtime > NOBODYS_S:
+                path.unlink()
 
 
 @contextmanager
@@ -32,7 +46,8 @@ def only_run_in(folder: str | os.PathLike) -> Iterator[None]:
     Notes
     -----
     The system gives the lock back when its holder ends, however it ends: a
-    killed run leaves no lock behind, only the empty file. Where a disk knows
+    killed run leaves no lock behind, only the empty file and perhaps half of
+    the file that it was writing, under a temporary name; that is removed here. Where a disk knows
     no locks (some network disks, Windows) runs are not kept apart.
     """
     try:
@@ -54,6 +69,8 @@ def only_run_in(folder: str | os.PathLike) -> Iterator[None]:
             ) from None
         except OSError as error:
             log.warning("the work folder's disk knows no locks (%s): do not start two runs on it", error.strerror)
+        else:
+            _sweep(folder)
         yield
     finally:
         if is_new and [path.name for path in folder.iterdir()] == [FILE]:

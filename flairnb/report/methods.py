@@ -51,6 +51,8 @@ class Found:
         Preparation that the method needs for itself, beside finding the map.
     keep : bool
         Also write the map, as ``_probseg``.
+    weights : str
+        SHA-256 of the network's weights; "" for other methods.
     case : PreparedCase, optional
         Whose work grid `values` lie on, if not the run's own.
     """
@@ -61,6 +63,7 @@ class Found:
     seconds: float = 0.0
     keep: bool = False
     case: PreparedCase | None = None
+    weights: str = ""
 
 
 def segment_validation(run: Run) -> pd.DataFrame:
@@ -198,7 +201,13 @@ def _network(run: Run, network: Network) -> Callable[[PreparedCase], Found]:
     infer = run.settings.infer
 
     def find(case: PreparedCase) -> Found:
-        return Found(predict(network.model, case.work, case.work_brain, infer), infer.threshold, infer.min_lesion_ml, keep=True)
+        return Found(
+            predict(network.model, case.work, case.work_brain, infer),
+            infer.threshold,
+            infer.min_lesion_ml,
+            keep=True,
+            weights=network.sha256,
+        )
 
     return find
 
@@ -213,7 +222,7 @@ def _shipped(run: Run, network: Network, spacing_mm: float) -> Callable[[Prepare
     def find(case: PreparedCase) -> Found:
         fine = prepare_case(case.flair, brain_mask=case.brain_native, settings=prepare)
         probability = predict(network.model, fine.work, fine.work_brain, infer)
-        return Found(temper(probability, network.calibration.temperature), network.threshold, case=fine)
+        return Found(temper(probability, network.calibration.temperature), network.threshold, case=fine, weights=network.sha256)
 
     return find
 
@@ -240,6 +249,7 @@ def _segment(run: Run, participant: str, method: str, key: str, find: Callable[[
     from flairnb.images import write_image
     from flairnb.prepare.cohort import read_prepared
     from flairnb.report.patient import back_to_native
+    from flairnb.settings import as_dict
 
     target = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc=method)
     source = cohort_derivative(run.work_dir, participant, "FLAIR", space="work", desc="preproc")
@@ -252,16 +262,21 @@ def _segment(run: Run, participant: str, method: str, key: str, find: Callable[[
     middle = time.perf_counter()
     found = back_to_native(np.asarray(answer.values, np.float32), answer.case or case, answer.cut, answer.min_ml)
     end = time.perf_counter()
+    settings, weights = as_dict(run.settings.infer if answer.weights else run.settings.baselines), {}
+    if answer.weights:
+        weights = {"WeightsSha256": answer.weights}
     if answer.keep:
         path = cohort_derivative(run.work_dir, participant, "probseg", label=steps.LESION, desc=method)
         write_image(path, found.probability, case.flair, np.float32)
+        write_sidecar(path, [source], settings, {**weights, "Method": method})
     row = {
         "seconds_method": round(middle - start + answer.seconds, 3),
         "seconds_native": round(end - middle, 3),
         "lesion_volume_ml": round(float(np.count_nonzero(found.mask)) * case.flair.voxel_volume_ml, 4),
         "lesion_count": len(found.lesions),
     }
-    write_mask(target, found.mask, case, source, {**expected, "Row": row})
+    write_image(target, found.mask, case.flair, np.uint8)
+    write_sidecar(target, [source], settings, {**expected, **weights, "Method": method, "Row": row})
     return row
 
 

@@ -251,5 +251,7 @@ def _mask_path(run: Run, participant: str, method: str) -> Path:
 
 def _keep_mask(run: Run, participant: str, method: str, mask: Any, flair: Any) -> None:
     from flairnb.images import write_image
+    from flairnb.provenance import write_sidecar
 
-    write_image(_mask_path(run, participant, method), mask, flair, np.uint8)
+    path = write_image(_mask_path(run, participant, method), mask, flair, np.uint8)
+    write_sidecar(path, [flair.path] if flair.path else [], extra={"Method": method})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flairnb.errors import MissingDataError, SettingsError
-from flairnb.provenance import atomic_path, write_json
+from flairnb.provenance import atomic_path, write_json, write_sidecar
 from flairnb.report.chapters import MAKES, NEEDS, maker_of, notebooks_dir, repository_root
 
 if TYPE_CHECKING:
@@ -72,9 +72,13 @@ class Run:
         return pd.read_csv(path, sep="\t", keep_default_na=True)
 
     def save(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
-        """Write a table, tab-separated, and hand it back to be shown."""
+        """Write a table, tab-separated, with its side-car, and hand it back to be shown."""
+        from flairnb.settings import settings_hash
+
         with atomic_path(self.path(name)) as temporary:
             table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+        made_by = {"Notebook": self.notebook, "SettingsHash": settings_hash(self.settings), "Seed": self.seed}
+        write_sidecar(self.path(name), NEEDS.get(self.notebook, ()), extra=made_by)
         return table
 
     def keep(self, figure: Figure, name: str) -> Any:

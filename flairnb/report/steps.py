@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from flairnb.errors import WorkFailed
 from flairnb.naming import cohort_derivative
-from flairnb.provenance import content_hash, read_json, sha256_file, write_json
+from flairnb.provenance import content_hash, read_json, sha256_file, write_json, write_sidecar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,12 +48,14 @@ def make_cohort(run: Run) -> pd.DataFrame:
     """
     from flairnb.cohort.build import build_cohort
     from flairnb.cohort.manifest import read_manifest, write_manifest
+    from flairnb.settings import as_dict
 
     if run.settings.cohort.source == "phantom":
         manifest = build_cohort(run.settings, run.work_dir, run.jobs)
     else:
         manifest = read_manifest(_manifest_file(run), run.data_dir)
     write_manifest(manifest, run.path("manifest.tsv"))
+    write_sidecar(run.path("manifest.tsv"), [], as_dict(run.settings.cohort), {"Seed": run.seed, "Notebook": run.notebook})
     return manifest
 
 
@@ -171,10 +173,12 @@ def training_volumes(run: Run) -> list[VolumeRecord]:
 def score_validation(run: Run) -> CohortScores:
     """Score all methods' native masks against the reference, and write the tables."""
     from flairnb.evaluate.cohort import score_cohort
+    from flairnb.settings import as_dict
 
     take_over_masks(run)
     scores = score_cohort(read_cohort(run, "validation"), run.settings.evaluate, run.work_dir, jobs=run.jobs)
-    scores.write(run.path("tables/scores.tsv").parent)
+    for path in scores.write(run.path("tables/scores.tsv").parent):
+        write_sidecar(path, ["manifest.tsv"], as_dict(run.settings.evaluate), {"Notebook": run.notebook})
     return scores
 
 
@@ -200,6 +204,7 @@ def take_over_masks(run: Run) -> int:
                 flair = read_image(data_root(run) / row.flair, "FLAIR")
                 mask = read_mask(data_root(run) / source, like=flair, what=f"{row.participant_id} {column}")
                 write_image(target, mask, flair, np.uint8)
+                write_sidecar(target, [data_root(run) / source], extra={"Type": "Lesion", "Manual": True})
                 written += 1
     return written
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from flairnb.errors import InputError, MissingDataError, WorkFailed
 from flairnb.naming import sidecar_path
-from flairnb.provenance import read_json, sha256_file
+from flairnb.provenance import PARTIAL, read_json, sha256_file
 
-_DERIVED = (".nii", ".nii.gz", ".keras", ".txt")
+_DERIVED = (".nii", ".nii.gz", ".keras", ".txt", ".tsv")
+#: Statuses that are no fault.
+_FINE = ("ok", "no recipe", "not in this copy", "left over")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,10 @@ class Verdict:
     status : str
         ``"ok"``, ``"changed"`` (another content than its recipe says),
         ``"missing"`` (a recipe without its file), ``"unreadable"`` (a recipe
-        that cannot be read) or ``"no recipe"``.
+        that cannot be read), ``"no recipe"``, ``"not in this copy"`` (a
+        report's figure; clones leave figures out, and the pages hold them) or
+        ``"left over"`` (half a file that a killed run left; it is never read,
+        and the next run in the folder removes it).
     recipe : str
         The file that holds its hash, ``""`` if none.
     """
@@ -64,13 +69,15 @@ def verify_folder(folder: str | os.PathLike) -> list[Verdict]:
             verdicts[path] = verdict
     if not verdicts:
         raise InputError(f"verify: expected files with their recipes, found none in {folder.name}. Name a folder that flairnb wrote.")
-    rest = [p for p in files if p not in verdicts and p.name.endswith(_DERIVED) and "rawdata" not in p.parts]
+    left_over = [p for p in files if p.name.startswith(PARTIAL)]
+    rest = [p for p in files if p not in verdicts and p not in left_over and p.name.endswith(_DERIVED) and "rawdata" not in p.parts]
+    verdicts |= {p: Verdict(_name(p, folder), "left over") for p in left_over}
     return [*verdicts.values(), *(Verdict(_name(p, folder), "no recipe") for p in rest)]
 
 
 def refuse_changed(verdicts: list[Verdict], folder: str | os.PathLike) -> None:
     """Raise `WorkFailed` when a file is not what its recipe says."""
-    bad = [v for v in verdicts if v.status not in ("ok", "no recipe")]
+    bad = [v for v in verdicts if v.status not in _FINE]
     if bad:
         raise WorkFailed(
             f"{Path(folder).name}: expected {len(verdicts)} files as they were made, found {len(bad)} that are not; first: "
@@ -85,7 +92,11 @@ def _judge(recipe: Path, beside: list[Path], folder: Path) -> Iterator[tuple[Pat
         yield recipe, Verdict(_name(recipe, folder), "unreadable", _name(recipe, folder))
         return
     for path, expected in _promises(content, recipe, beside).items():
-        status = "missing" if not path.is_file() else "ok" if sha256_file(path) == expected else "changed"
+        if path.is_file():
+            status = "ok" if sha256_file(path) == expected else "changed"
+        else:
+            is_figure = recipe.name == "run.json" and path.parent == recipe.parent / "figures"
+            status = "not in this copy" if is_figure else "missing"
         yield path, Verdict(_name(path, folder), status, _name(recipe, folder))
 
 

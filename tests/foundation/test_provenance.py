@@ -54,7 +54,9 @@ def test_a_side_car_tells_current_from_stale_and_from_damaged(tmp_path):
     provenance.write_sidecar(image, [tmp_path / "sub-1_FLAIR.nii.gz"], settings={"a": 1}, extra={"Hash": "x"})
     assert provenance.is_current(image, Hash="x")
     assert not provenance.is_current(image, Hash="y")
-    assert provenance.read_json(naming.sidecar_path(image))["Sources"] == ["sub-1_FLAIR.nii.gz"]
+    side = provenance.read_json(naming.sidecar_path(image))
+    assert side["Sources"] == ["sub-1_FLAIR.nii.gz"] and side["GeneratedBy"][0]["Name"] == "flairnb"
+    assert side["SettingsHash"] == provenance.content_hash({"a": 1}) and side["SoftwareVersions"] == provenance.versions()
     image.write_bytes(b"voxelz")
     assert not provenance.is_current(image, Hash="x")
 

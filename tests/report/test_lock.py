@@ -42,6 +42,18 @@ def test_a_killed_run_leaves_no_lock(tmp_path):
         pass
 
 
+def test_what_a_killed_run_left_half_is_removed_once_it_is_nobodys(tmp_path):
+    deep = tmp_path / "work" / "derivatives"
+    deep.mkdir(parents=True)
+    old, young, whole = deep / ".partial-1.nii.gz", deep / ".partial-2.nii.gz", deep / "a.nii.gz"
+    for path in (old, young, whole):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    os.utime(whole, (1, 1))
+    with only_run_in(tmp_path / "work"):
+        assert not old.exists() and young.exists() and whole.exists()
+
+
 def test_a_run_that_makes_nothing_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), only_run_in(tmp_path / "work"):
         raise ZeroDivisionError

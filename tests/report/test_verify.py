@@ -64,6 +64,36 @@ def test_the_record_of_a_simulated_patient_speaks_of_files_below_the_work_folder
     assert "rawdata/sub-1/sub-1_FLAIR.nii.gz: changed" in capsys.readouterr().out
 
 
+def test_figures_that_a_clone_leaves_out_are_told_from_what_changed(made, capsys):
+    figure = made / "report/figures/chart.png"
+    figure.parent.mkdir()
+    figure.write_bytes(b"picture")
+    write_json(made / "report/run.json", {"files": hashes_of(made / "report")})
+    assert {v.status for v in verify_folder(made / "report")} == {"ok"}
+    figure.write_bytes(b"other picture")
+    assert call(["verify", str(made / "report")]) == 1
+    assert "figures/chart.png: changed" in capsys.readouterr().out
+    figure.unlink()
+    assert call(["verify", str(made / "report")]) == 0
+    shown = capsys.readouterr().out
+    assert shown == (
+        "figures/chart.png: not in this copy\nreport: 1 files are as they were made, 0 have no recipe. 1 are not in this copy.\n"
+    )
+
+
+def test_half_a_file_of_a_killed_run_is_named_and_no_fault(made, capsys):
+    (made / "anat/.partial-x1.nii.gz").write_bytes(b"half")
+    assert call(["verify", str(made)]) == 0
+    assert "anat/.partial-x1.nii.gz: left over" in capsys.readouterr().out
+
+
+def test_the_committed_report_is_as_it_was_made():
+    from flairnb.report.chapters import repository_root
+
+    verdicts = verify_folder(repository_root() / "reports" / "demo")
+    assert {v.status for v in verdicts} <= {"ok", "not in this copy", "no recipe"}
+
+
 def test_a_recipe_cut_off_is_named(made, capsys):
     (made / "models/unet/settings.json").write_text('{"file": ')
     assert call(["verify", str(made)]) == 1
