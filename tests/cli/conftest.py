@@ -148,6 +148,62 @@ class Study:
             image.save_as(path, enforce_file_format=True)
         return pixels
 
+    def add_enhanced(self, number, grid, backwards=False, **fields) -> np.ndarray:
+        """Write a series as one enhanced multi-frame object; return its pixels as (slice, row, column).
+
+        `backwards`: the last slice is the first frame.
+        """
+        from pydicom.dataset import Dataset
+        from pydicom.uid import EnhancedMRImageStorage, generate_uid
+
+        def group(**values):
+            item = Dataset()
+            for name, value in values.items():
+                setattr(item, name, value)
+            return [item]
+
+        grid = GRIDS[grid] if isinstance(grid, str) else grid
+        pixels = np.clip(head(*grid.points())[0], 0, None).round().astype("<u2")
+        path = self.folder / f"E{number}"
+        timing = {name: fields.pop(name) for name in ("RepetitionTime", "EchoTime", "InversionTime", "ScanningSequence") if name in fields}
+        image = self.header(
+            number, path, generate_uid(), 1, {**fields, "ScanOptions": None, "SequenceVariant": None, "AcquisitionNumber": 1}
+        )
+        image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+        image.NumberOfFrames, image.Rows, image.Columns = grid.shape
+        image.AcquisitionContrast, image.EchoPulseSequence, image.InversionRecovery = "FLUID_ATTENUATED", "SPIN", "YES"
+        image.ComplexImageComponent, image.PixelPresentation, image.VolumetricProperties = "MAGNITUDE", "MONOCHROME", "VOLUME"
+        image.SharedFunctionalGroupsSequence = group(
+            PixelMeasuresSequence=group(
+                PixelSpacing=list(grid.pixel_mm), SliceThickness=abs(grid.step_mm), SpacingBetweenSlices=abs(grid.step_mm)
+            ),
+            PlaneOrientationSequence=group(ImageOrientationPatient=[f"{v:.9f}" for v in (*grid.across, *grid.down)]),
+            MRTimingAndRelatedParametersSequence=group(RepetitionTime=timing["RepetitionTime"], FlipAngle=90, EchoTrainLength=16),
+            MREchoSequence=group(EffectiveEchoTime=float(timing["EchoTime"])),
+            MRModifierSequence=group(InversionRecovery="YES", InversionTimes=[float(timing["InversionTime"])]),
+            MRImageFrameTypeSequence=group(FrameType=["ORIGINAL", "PRIMARY", "M", "NONE"]),
+            PixelValueTransformationSequence=group(RescaleIntercept="0", RescaleSlope="1", RescaleType="US"),
+        )
+        organisation = generate_uid()
+        image.DimensionOrganizationSequence = group(DimensionOrganizationUID=organisation)
+        image.DimensionIndexSequence = [
+            group(DimensionOrganizationUID=organisation, DimensionIndexPointer=tag, FunctionalGroupPointer=0x00209111)[0]
+            for tag in (0x00209056, 0x00209057)
+        ]
+        order = range(grid.shape[0])[::-1] if backwards else range(grid.shape[0])
+        image.PerFrameFunctionalGroupsSequence = [
+            group(
+                FrameContentSequence=group(StackID="1", InStackPositionNumber=k + 1, DimensionIndexValues=[1, k + 1]),
+                PlanePositionSequence=group(
+                    ImagePositionPatient=[f"{v:.6f}" for v in np.diag([-1, -1, 1]) @ (grid.affine @ np.array([k, 0, 0, 1]))[:3]]
+                ),
+            )[0]
+            for k in order
+        ]
+        image.PixelData = pixels[list(order)].tobytes()
+        image.save_as(path, enforce_file_format=True)
+        return pixels
+
 
 @pytest.fixture
 def study(tmp_path) -> Study:

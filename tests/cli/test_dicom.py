@@ -110,6 +110,28 @@ def test_the_mask_comes_back_on_exactly_its_source_slices(grid, study, kinds, ru
     )
 
 
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("grid", ["oblique", "sagittal 3D"])
+def test_a_multi_frame_object_gets_its_mask_back_frame_by_frame(grid, backwards, study, kinds, run, tmp_path):
+    import pydicom
+
+    pixels = study.add_enhanced(5, grid, backwards, **kinds.flair, MRAcquisitionType="3D" if "3D" in grid else "2D")
+    study.add(6, "axial", **kinds.t2w)
+    summary, _ = run()
+    assert summary["dicom"]["flair"]["series"] == "5" and summary["dicom"]["flair"]["ti_ms"] == 2500
+    seg, source = pydicom.dcmread(tmp_path / "out" / f"{PREFIX}_seg.dcm"), pydicom.dcmread(study.folder / "E5")
+    seen = np.zeros(pixels.shape, bool)
+    for groups, marked in zip(seg.PerFrameFunctionalGroupsSequence, seg.pixel_array, strict=True):
+        if groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1:
+            reference = groups.DerivationImageSequence[0].SourceImageSequence[0]
+            assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID
+            frame = int(reference.ReferencedFrameNumber)
+            place = source.PerFrameFunctionalGroupsSequence[frame - 1].PlanePositionSequence[0].ImagePositionPatient
+            assert [float(v) for v in groups.PlanePositionSequence[0].ImagePositionPatient] == pytest.approx([float(v) for v in place])
+            seen[len(pixels) - frame if backwards else frame - 1] = marked
+    np.testing.assert_array_equal(seen, pixels > LESION_ABOVE)
+
+
 def test_the_nifti_mask_is_left_in_front_where_the_lesion_was_put(study, kinds, run, tmp_path):
     study.add(5, "oblique", **kinds.flair)
     run()
