@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 2
 # Switched on before TensorFlow is imported: seven times faster on CPUs without AVX-512.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-.PHONY: help setup report test lint lab lock clean
+.PHONY: help setup report test lint faults audit lab lock clean
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
@@ -43,12 +43,22 @@ report: $(STAMP)  ## run every notebook and leave reports/$(PROFILE)/index.html
 test: $(STAMP)  ## run the whole test suite
 	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
-lint: $(STAMP)  ## style, spelling, layers
+lint: $(STAMP)  ## style, spelling, layers, unsafe code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml flairnb notebooks
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+# Tests that try to break something, and what happened: each input, each kill, each full disk. Also fills in the README's table.
+faults: $(STAMP)  ## run them and write reports/faults.tsv
+	FLAIRNB_FAULTS_TABLE=reports/faults.tsv $(PYTHON) -m pytest tests/bad_input tests/faults tests/prepare/test_killed.py \
+	  tests/cohort/test_fetch_bad_server.py tests/cohort/test_fetch_archive.py $(PYTEST_ARGS)
+
+# Needs the internet: known vulnerabilities of the locked packages.
+audit: $(STAMP)  ## look the locked packages up in the vulnerability database
+	$(PYTHON) -m uv tool run pip-audit --no-deps --disable-pip -r requirements.lock
 
 lab: $(STAMP)  ## open the notebooks in JupyterLab
 	-@$(PYTHON) -m flairnb.present.lab_extension
