@@ -20,6 +20,8 @@ Scale = Literal["plain", "log"]
 
 #: 95% of the differences between two measurements of one case lie within this many within-subject SDs.
 FACTOR = 1.96 * np.sqrt(2.0)
+#: Cases from which on the data choose the scale.
+FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -131,15 +133,15 @@ def choose_scale(values: ArrayLike, subjects: Sequence, floor: float = 0.0) -> S
     -----
     Bland and Altman plot each case's SD against its mean and take Kendall's
     tau for the look of it: the log scale is taken when tau is positive on the
-    plain scale and smaller in amount on the log scale. With fewer than three
-    cases nothing can be seen, and "log" is taken where all values allow it:
-    volumes scatter in proportion to their size.
+    plain scale and smaller in amount on the log scale. With fewer than
+    `FEWEST` cases tau says nothing, and "log" is taken where all values allow
+    it: volumes scatter in proportion to their size.
     """
     groups = _groups(values, subjects)
     allowed = floor > 0 or all(group.min() > 0 for group in groups)
     if not allowed:
         return "plain"
-    if len(groups) < 3:
+    if len(groups) < FEWEST:
         return "log"
     plain, log = _tau(groups), _tau([np.log(np.maximum(group, floor)) for group in groups])
     return "log" if plain > 0 and abs(log) < plain else "plain"

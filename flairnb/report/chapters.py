@@ -26,6 +26,7 @@ MAKES: dict[str, tuple[str, ...]] = {
     "11": (),
     "12": ("tables/checks.tsv", "tables/ablations.tsv", "tables/ledger.tsv"),
     "13": ("tables/real_cases.tsv",),
+    "14": ("tables/retest.tsv", "tables/repeatability.tsv"),
 }
 
 #: What each chapter reads of what earlier chapters made.
@@ -53,6 +54,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 USES: dict[str, tuple[str, ...]] = {
     "10": ("manifest.tsv", "tables/scores.tsv", "tables/real_cases.tsv"),
     "11": ("models/unet/unet.keras",),
+    "14": ("manifest.tsv", "tables/preparation.tsv", "models/unet/unet.keras", "tables/threshold.json"),
 }
 
 if TYPE_CHECKING:

@@ -1,0 +1,278 @@
+"""Chapter 14: measure the same head again, otherwise stored, placed, sampled, lit; what changes, and by how much.
+
+Brain mask, and the registrations of the comparison methods, are found once
+and carried along: what scatters here is the segmentation itself. Repeats are
+images computed from one acquisition; a patient who gets up and lies down
+again differs in more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flairnb.errors import FlairnbError
+from flairnb.report import steps
+from flairnb.report.perturb import REPEATS, Repeat, mask_on
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flairnb.baselines.case import BaselineCase
+    from flairnb.network.weights import Network
+    from flairnb.prepare.case import PreparedCase
+    from flairnb.report.patient import Segmentation
+    from flairnb.report.start import Run
+
+logger = logging.getLogger(__name__)
+
+FIRST = "first"
+COLUMNS = ("participant_id", "source", "method", "repeat", "status", "reason", "volume_ml", "change", "dice_between", "dice", "voxel_ml")
+
+
+@dataclass(frozen=True)
+class Breadth:
+    """How much a profile repeats: simulated and real cases, comparison methods, the two real sessions."""
+
+    simulated: int
+    real: int
+    baselines: tuple[str, ...]
+    sessions: bool
+
+
+BREADTHS = {"smoke": Breadth(2, 0, ("threshold",), False), "demo": Breadth(3, 2, ("threshold", "lpa", "bianca"), True)}
+FULL = Breadth(12, 99, ("threshold", "lpa", "bianca", "lga"), True)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One head to repeat.
+
+    Attributes
+    ----------
+    name, source : str
+        `source` is ``"simulated"``, ``"cohort"`` (a hospital's own) or ``"real"`` (public development cases).
+    head : Repeat
+        The FLAIR as acquired and its brain mask.
+    reference : (I, J, K) bool array or None
+        The reader's mask on the FLAIR's grid.
+    view : BaselineCase or None
+        What the comparison methods look at, registered; None without any.
+    """
+
+    name: str
+    source: str
+    head: Repeat
+    reference: NDArray[np.bool_] | None
+    view: BaselineCase | None
+
+
+def breadth(run: Run) -> Breadth:
+    """Return how much the run's profile repeats."""
+    return BREADTHS.get(run.settings.profile, FULL)
+
+
+def repeat_cases(run: Run) -> pd.DataFrame:
+    """Segment some cases of the run, and real ones on disk, as they are and in every repeat.
+
+    Returns
+    -------
+    DataFrame
+        One row a case, method and repeat: `volume_ml`, its `change` against
+        the first as a fraction, `dice_between` repeat and first, `dice` with
+        the reader; also ``tables/retest.tsv``. What fails is a row with its reason.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    tools = Tools(run)
+    for subject in subjects(run):
+        rows += repeat_subject(subject, tools.methods(subject), run.seed)
+    return run.save(pd.DataFrame(rows, columns=list(COLUMNS)), "tables/retest.tsv")
+
+
+def repeat_subject(subject: Subject, methods: dict[str, Callable[[Repeat], Segmentation]], seed: int) -> list[dict[str, Any]]:
+    """Return the rows of one case: every method on the examination itself and on each repeat."""
+    rows, first = [], {}
+    grid, voxel_ml = subject.head.flair.grid, subject.head.flair.voxel_volume_ml
+    for name, disturb in {FIRST: lambda head, _rng: head, **REPEATS}.items():
+        again = disturb(subject.head, np.random.default_rng([seed, *f"{subject.name} {name}".encode()]))
+        for method, segment in methods.items():
+            row = {"participant_id": subject.name, "source": subject.source, "method": method, "repeat": name, "voxel_ml": voxel_ml}
+            try:
+                mask = segment(again).mask
+            except (FlairnbError, OSError) as error:
+                logger.warning("%s, %s, %s: %s", subject.name, method, name, type(error).__name__)
+                rows.append({**row, "status": "failed", "reason": str(error)})
+                continue
+            here = mask if name == FIRST else mask_on(grid, mask, again.flair.affine)
+            volume = float(np.count_nonzero(mask)) * again.flair.voxel_volume_ml
+            known = first.setdefault(method, (here, volume)) if name == FIRST else first.get(method)
+            rows.append({**row, "status": "ok", "reason": "", "volume_ml": volume, **_against(known, here, volume, subject.reference)})
+    return rows
+
+
+def _against(first: tuple[NDArray, float] | None, mask: NDArray, volume: float, reference: NDArray | None) -> dict[str, float]:
+    from flairnb.evaluate.metrics import dice
+
+    nan = float("nan")
+    change, between = nan, nan
+    if first is not None:
+        change = volume / first[1] - 1 if first[1] > 0 else nan
+        between = dice(first[0], mask)
+    return {"change": change, "dice_between": between, "dice": nan if reference is None else dice(reference, mask)}
+
+
+def subjects(run: Run) -> Iterator[Subject]:
+    """Yield the cases to repeat: spread over the run's validation cases with a lesion by volume, then real ones on disk."""
+    wanted = breadth(run)
+    yield from _simulated(run, wanted)
+    if wanted.real:
+        yield from _real(run, wanted)
+
+
+def _simulated(run: Run, wanted: Breadth) -> Iterator[Subject]:
+    from flairnb.images import read_mask
+    from flairnb.naming import cohort_derivative
+    from flairnb.prepare.cohort import read_prepared
+
+    if not (run.work_dir / "tables/preparation.tsv").is_file():
+        return
+    source = "simulated" if run.settings.cohort.source == "phantom" else "cohort"
+    with_lesion = []
+    for participant in steps.prepared_ids(run, "validation"):
+        path = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
+        voxels = int(np.count_nonzero(read_mask(path))) if path.is_file() else 0
+        if voxels:
+            case = read_prepared(run.work_dir, participant)
+            with_lesion.append((voxels * case.flair.voxel_volume_ml, participant, path))
+    with_lesion.sort()
+    for _, participant, path in [with_lesion[n] for n in spread(len(with_lesion), wanted.simulated)]:
+        case = read_prepared(run.work_dir, participant)
+        reference = read_mask(path, case.flair, "reference mask")
+        yield Subject(participant, source, Repeat(case.flair, case.brain_native), reference, _simulated_view(run, participant, wanted))
+
+
+def spread(n: int, wanted: int) -> list[int]:
+    """Return `wanted` of the places 0 to n - 1, evenly spread, both ends among them.
+
+    Examples
+    --------
+    >>> spread(10, 3)
+    [0, 4, 9]
+    >>> spread(2, 5)
+    [0, 1]
+    """
+    return sorted({int(at) for at in np.linspace(0, n - 1, min(n, wanted))}) if n else []
+
+
+def _simulated_view(run: Run, participant: str, wanted: Breadth) -> BaselineCase | None:
+    from flairnb.report.baselines import looked
+
+    return looked(run, participant, tissue="lga" in wanted.baselines) if set(wanted.baselines) - {"threshold"} else None
+
+
+def _real(run: Run, wanted: Breadth) -> Iterator[Subject]:
+    from flairnb.baselines.case import look_at
+    from flairnb.images import read_image, read_mask
+    from flairnb.prepare.case import prepare_case
+    from flairnb.report import real
+    from flairnb.settings import load
+
+    found = real.find_cases(run)
+    diseased = found[found["reference_mask"] != ""]
+    for at in spread(len(diseased), wanted.real):
+        row = diseased.iloc[at]
+        try:
+            flair = read_image(row["flair"], "FLAIR")
+            t1w = read_image(row["t1w"], "T1w") if row["t1w"] else None
+            reference = read_mask(row["reference_mask"], flair, "reference mask")
+            coarse = prepare_case(flair, t1w, settings=load("demo").prepare, threads=run.jobs)
+            view = look_at(coarse, t1w, tissue="lga" in wanted.baselines)
+        except (FlairnbError, OSError) as error:
+            logger.warning("%s: left out (%s)", row["participant_id"], type(error).__name__)
+            continue
+        yield Subject(row["participant_id"], "real", Repeat(flair, coarse.brain_native), reference, view)
+
+
+class Tools:
+    """The methods of a run, loaded once: the shipped network (the run's own where none serves) and the fitted ones."""
+
+    def __init__(self, run: Run) -> None:
+        from flairnb.network.onednn import configure
+        from flairnb.network.weights import SHIPPED, load_network, shipped_names
+        from flairnb.report.real import fitted_in
+
+        configure(run.jobs)
+        self.run, self.wanted = run, breadth(run)
+        names = shipped_names() if run.settings.infer.shipped_spacing_mm else []
+        self.name = "shipped" if names else "unet"
+        self.network: Network = load_network(SHIPPED / names[-1] if names else run.path(steps.MODEL))
+        self.fitted_in: Path | None = fitted_in(run)
+
+    def methods(self, subject: Subject) -> dict[str, Callable[[Repeat], Segmentation]]:
+        """Return each method as a function from an examination to its mask on that examination's grid."""
+        found: dict[str, Callable[[Repeat], Segmentation]] = {self.name: lambda again: self._by_network(again, subject.source)}
+        if self.fitted_in is None:
+            return found
+        shared: dict[int, PreparedCase] = {}
+        for method in self.wanted.baselines:
+            if method == "threshold" or (subject.view is not None and (method != "lga" or subject.view.tissue is not None)):
+                found[method] = lambda again, method=method: self._by_baseline(again, method, subject, shared)
+        return found
+
+    def _by_network(self, again: Repeat, source: str) -> Segmentation:
+        from flairnb.report.patient import segment_image, settings_for
+
+        prepare, infer = settings_for(self.network, None)
+        if source != "real":
+            spacing = self.run.settings.infer.shipped_spacing_mm if self.name == "shipped" else self.network.spacing_mm
+            prepare = replace(self.run.settings.prepare, spacing_mm=spacing)
+            infer = replace(self.run.settings.infer, method="whole", threshold=self.network.threshold)
+        return segment_image(again.flair, self.network, prepare, infer, threads=self.run.jobs, brain_mask=again.brain)[1]
+
+    def _by_baseline(self, again: Repeat, method: str, subject: Subject, shared: dict[int, PreparedCase]) -> Segmentation:
+        from flairnb.prepare.case import prepare_case
+        from flairnb.report.baselines import find_in
+        from flairnb.report.patient import back_to_native
+        from flairnb.settings import load
+
+        if id(again.flair) not in shared:
+            settings = self.run.settings.prepare if subject.source != "real" else load("demo").prepare
+            shared.clear()
+            shared[id(again.flair)] = prepare_case(again.flair, brain_mask=again.brain, settings=settings)
+        case = shared[id(again.flair)]
+        view = None if subject.view is None else carried_over(subject.view, case)
+        found = find_in(self.fitted_in, method, view, case)
+        return back_to_native(np.asarray(found.values, np.float32), case, found.cut, found.min_ml)
+
+
+def carried_over(view: BaselineCase, case: PreparedCase) -> BaselineCase:
+    """Return what a comparison method sees of a repeat, with the registrations, T1w and tissue classes of the first.
+
+    Parameters
+    ----------
+    view : BaselineCase
+        Of the examination itself.
+    case : PreparedCase
+        Of the repeat, in the same world.
+    """
+    from flairnb.baselines.case import BaselineCase
+    from flairnb.geometry import Grid, mask_box, resample
+
+    box = mask_box(case.work_brain, 3)
+    affine = np.asarray(case.work_grid.affine, float).copy()
+    affine[:3, 3] += affine[:3, :3] @ [part.start or 0 for part in box]
+    brain = case.work_brain[box]
+    grid = Grid(tuple(int(n) for n in brain.shape), affine)
+    t1w, tissue = (
+        None if old is None else np.where(brain, resample(old, view.grid.affine, grid), 0).astype(np.float32)
+        for old in (view.t1w, view.tissue)
+    )
+    return BaselineCase(case.work[box], brain, t1w, tissue, grid, view.to_mni, case.mean, case.sd, box, tuple(case.work.shape))

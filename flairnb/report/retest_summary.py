@@ -1,0 +1,139 @@
+"""What chapter 14's repeats come to: within-subject SD, smallest real change, and which disturbance does the most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flairnb.evaluate.ledger import Measured
+from flairnb.evaluate.repeatability import Repeatability, choose_scale, repeatability
+from flairnb.report.retest import FIRST
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+#: A second run on the same image is no repeat of the measurement; it only shows whether the computation repeats.
+SAME_IMAGE = "again"
+COLUMNS = (
+    "source", "method", "cases", "measurements", "scale", "within_sd", "within_sd_low", "within_sd_high", "coefficient",
+    "smallest_increase", "smallest_decrease", "not_found", "dice_between_median", "dice_between_lowest", "dice_first", "dice_lowest",
+)  # fmt: skip
+
+
+def repeatabilities(table: pd.DataFrame) -> dict[tuple[str, str], Repeatability]:
+    """Return the repeatability of the lesion volume by source and method, all on one scale a source.
+
+    The scale is chosen over all methods together (see
+    `flairnb.evaluate.repeatability.choose_scale`), so that methods can be
+    compared; the floor of the log scale is the largest voxel of a source.
+    """
+    good = table[(table["status"] == "ok") & (table["repeat"] != SAME_IMAGE)]
+    found = {}
+    for source, of_source in good.groupby("source", sort=False):
+        floor = float(of_source["voxel_ml"].max())
+        scale = choose_scale(of_source["volume_ml"], of_source["method"] + " " + of_source["participant_id"], floor)
+        for method, rows in of_source.groupby("method", sort=False):
+            found[str(source), str(method)] = repeatability(rows["volume_ml"], rows["participant_id"], scale, floor)
+    return found
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a source and method.
+
+    Returns
+    -------
+    DataFrame
+        `within_sd` of the (log) volume with its 95% interval, `coefficient`,
+        the smallest real change up and down (fractions on the log scale, else
+        ml), `not_found` (measurements without any lesion), Dice between
+        repeat and first (median, lowest), Dice with the reader of the first
+        (mean) and the lowest of any repeat.
+    """
+    import pandas as pd
+
+    rows = []
+    for (source, method), value in repeatabilities(table).items():
+        mine = table[(table["source"] == source) & (table["method"] == method) & (table["status"] == "ok")]
+        repeats = mine[~mine["repeat"].isin([FIRST, SAME_IMAGE])]
+        rows.append(
+            {
+                "source": source,
+                "method": method,
+                "cases": value.cases,
+                "measurements": value.measurements,
+                "scale": value.scale,
+                "within_sd": value.sd,
+                "within_sd_low": value.sd_low,
+                "within_sd_high": value.sd_high,
+                "coefficient": value.coefficient,
+                "smallest_increase": value.smallest_increase,
+                "smallest_decrease": value.smallest_decrease,
+                "not_found": int((mine["volume_ml"] == 0).sum()),
+                "dice_between_median": repeats["dice_between"].median(),
+                "dice_between_lowest": repeats["dice_between"].min(),
+                "dice_first": mine.loc[mine["repeat"] == FIRST, "dice"].mean(),
+                "dice_lowest": repeats["dice"].min(),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def by_repeat(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a source, method and repeat: median and largest change of volume in per cent, Dice between, change of Dice.
+
+    Cases in which the method marks nothing in the first image have no change in per cent.
+    """
+    good = table[table["status"] == "ok"]
+    first = good[good["repeat"] == FIRST].set_index(["source", "method", "participant_id"])["dice"]
+    rest = good[good["repeat"] != FIRST].copy()
+    before = rest.set_index(["source", "method", "participant_id"]).index.map(first)
+    rest["dice_change"] = rest["dice"] - np.asarray(before, dtype=float)
+    rest["percent"] = 100 * rest["change"]
+    groups = rest.groupby(["source", "method", "repeat"], sort=False)
+    return groups.agg(
+        cases=("participant_id", "size"),
+        volume_change_percent_median=("percent", "median"),
+        volume_change_percent_largest=("percent", lambda values: values.loc[values.abs().idxmax()] if values.notna().any() else np.nan),
+        dice_between_median=("dice_between", "median"),
+        dice_between_lowest=("dice_between", "min"),
+        dice_change_median=("dice_change", "median"),
+    ).reset_index()
+
+
+def chart(table: pd.DataFrame) -> Figure:
+    """Draw the volume of each repeat against the first, by method, with the band that mere repeats fill."""
+    from flairnb.present.charts_retest import volume_ratios
+
+    limits = {key: value.coefficient for key, value in repeatabilities(table).items() if value.scale == "log"}
+    return volume_ratios(table[(table["status"] == "ok") & (table["repeat"] != FIRST)], limits)
+
+
+def numbers(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the chapter's numbers."""
+    good = table[table["status"] == "ok"]
+    counts = good.groupby("source")["participant_id"].nunique()
+    found: dict[str, Any] = {
+        "simulated_cases": int(counts.get("simulated", 0)),
+        "real_cases": int(counts.get("real", 0)),
+        "failed": int((table["status"] != "ok").sum()),
+        "measurements": len(good),
+    }
+    for row in summarise(table).itertuples():
+        name = f"{row.source}_{row.method}"
+        found[f"within_sd_{name}"] = Measured(row.within_sd, row.within_sd_low, row.within_sd_high, int(row.measurements))
+        found[f"coefficient_{name}"] = row.coefficient
+        found[f"smallest_increase_{name}"] = row.smallest_increase
+        found[f"dice_between_{name}"] = row.dice_between_median
+    same = good[good["repeat"] == SAME_IMAGE]
+    found["largest_change_same_image"] = float((same["volume_ml"] - _firsts(good, same)).abs().max()) if len(same) else float("nan")
+    turned = good[good["repeat"] == "re-oriented"]
+    found["lowest_dice_reoriented"] = float(turned["dice_between"].min()) if len(turned) else float("nan")
+    return found
+
+
+def _firsts(good: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    keys = ["source", "method", "participant_id"]
+    first = good[good["repeat"] == FIRST].set_index(keys)["volume_ml"]
+    return np.asarray(rows.set_index(keys).index.map(first), dtype=float)

@@ -1,0 +1,160 @@
+"""Chapter 14: rows of repeats, what they come to, and two sessions, on methods and volumes that are known."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flairnb.errors import InputError
+from flairnb.geometry import isotropic_grid
+from flairnb.images import Image
+from flairnb.prepare.case import PreparedCase
+from flairnb.present.style import to_png
+from flairnb.report import retest, retest_summary, sessions
+from flairnb.report.patient import Segmentation
+from flairnb.report.perturb import REPEATS, Repeat
+
+
+@pytest.fixture
+def subject(oblique_affine, rng):
+    """A head with one bright lesion, thirty intensities above the rest."""
+    shape = (41, 43, 21)
+    at = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
+    lesion = np.sqrt(((at - 0.2) ** 2).sum(0)) < 0.3
+    data = np.where(np.sqrt((at**2).sum(0)) < 0.9, 100.0, 2.0) + 200 * lesion
+    head = Repeat(Image(data.astype(np.float32), oblique_affine), np.sqrt((at**2).sum(0)) < 0.85)
+    return retest.Subject("ph1", "simulated", head, lesion, None)
+
+
+def above(fraction):
+    """Return a method that marks what is brighter than a multiple of the brain's median."""
+
+    def segment(again: Repeat) -> SimpleNamespace:
+        cut = fraction * np.median(again.flair.data[again.brain])
+        return SimpleNamespace(mask=(again.flair.data > cut) & again.brain)
+
+    return segment
+
+
+def broken(again):
+    raise InputError("no such luck")
+
+
+def test_every_method_meets_every_repeat_and_a_failure_is_a_row(subject):
+    rows = pd.DataFrame(retest.repeat_subject(subject, {"good": above(2.0), "bad": broken}, 1), columns=list(retest.COLUMNS))
+    assert list(rows.loc[rows["method"] == "good", "repeat"]) == ["first", *REPEATS]
+    assert set(rows.loc[rows["method"] == "bad", "status"]) == {"failed"}
+    good = rows[rows["method"] == "good"].set_index("repeat")
+    for same in ("again", "re-oriented", "rescaled"):
+        assert good.loc[same, "dice_between"] == good.loc[same, "dice"] == 1
+        assert good.loc[same, "change"] == pytest.approx(0, abs=1e-12)
+    assert (good["dice_between"] > 0.85).all() and (good["change"].abs() < 0.15).all()
+    truth = subject.reference.sum() * subject.head.flair.voxel_volume_ml
+    assert good.loc["first", "volume_ml"] == pytest.approx(truth)
+
+
+def table(volumes, method="shipped", source="simulated", voxel_ml=0.01):
+    """Fabricate repeats: volumes by case, first and repeats in order."""
+    rows = []
+    for name, values in volumes.items():
+        for kind, volume in zip(["first", *REPEATS], values, strict=False):
+            change = volume / values[0] - 1 if values[0] else math.nan
+            rows.append((name, source, method, kind, "ok", "", volume, change, 0.9, 0.8 if kind == "first" else 0.7, voxel_ml))
+    return pd.DataFrame(rows, columns=list(retest.COLUMNS))
+
+
+def test_the_second_run_on_the_same_image_is_no_repeat():
+    found = retest_summary.summarise(table({"a": [10, 10, 10 * math.e, 10], "b": [50, 50, 50, 50]}))
+    row = found.iloc[0]
+    assert (row["cases"], row["measurements"], row["scale"]) == (2, 6, "log")
+    assert row["within_sd"] == pytest.approx(math.sqrt((2 / 3) / 4))
+    assert row["smallest_increase"] == pytest.approx(math.expm1(row["coefficient"]))
+    assert (row["dice_between_median"], row["dice_first"], row["dice_lowest"], row["not_found"]) == (0.9, 0.8, 0.7, 0)
+
+
+def test_what_was_not_found_counts_and_takes_the_voxel_as_its_volume():
+    found = retest_summary.summarise(table({"a": [1.0, 1.0, 0.0, 1.0]})).iloc[0]
+    assert found["not_found"] == 1
+    assert found["within_sd"] == pytest.approx(np.std([0, math.log(0.01), 0], ddof=1))
+
+
+def test_changes_are_shown_by_repeat_and_numbers_have_their_interval():
+    both = pd.concat([table({"a": [10, 10, 11], "b": [10, 10, 6]}), table({"a": [1, 1, 1]}, "threshold", "real")])
+    shown = retest_summary.by_repeat(both).set_index(["source", "repeat"])
+    assert shown.loc[("simulated", "re-oriented"), "volume_change_percent_largest"] == pytest.approx(-40)
+    assert shown.loc[("simulated", "re-oriented"), "volume_change_percent_median"] == pytest.approx(-15)
+    assert shown.loc[("simulated", "re-oriented"), "dice_change_median"] == pytest.approx(-0.1)
+    numbers = retest_summary.numbers(both)
+    assert (numbers["simulated_cases"], numbers["real_cases"], numbers["failed"], numbers["measurements"]) == (2, 1, 0, 9)
+    measured = numbers["within_sd_simulated_shipped"]
+    assert measured.low < measured.value < measured.high
+    assert numbers["largest_change_same_image"] == 0 and "smallest_increase_real_threshold" in numbers
+
+
+def test_the_chart_shows_every_method_and_ratios_beyond_its_edge():
+    both = pd.concat([table({"a": [10, 10, 11, 100, 0.1]}), table({"a": [1, 1, 1.1]}, "threshold", "real")])
+    figure = retest_summary.chart(both)
+    assert [axes.get_title() for axes in figure.axes] == ["Shipped U-Net", "Plain threshold"]
+    beyond = {mark: sum(len(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() == mark) for mark in "^v"}
+    assert beyond == {"^": 1, "v": 1} and to_png(figure)
+
+
+def test_nothing_repeated_is_an_empty_table_and_no_number_fails():
+    empty = table({})
+    assert retest_summary.summarise(empty).empty and retest_summary.by_repeat(empty).empty
+    assert math.isnan(retest_summary.numbers(empty)["largest_change_same_image"])
+
+
+def test_cases_are_spread_over_all_volumes():
+    assert retest.spread(9, 3) == [0, 4, 8] and retest.spread(2, 3) == [0, 1] and retest.spread(0, 3) == [] and retest.spread(5, 1) == [0]
+
+
+def examination(oblique_affine, lesion, shift_mm=0.0):
+    affine = oblique_affine.copy()
+    affine[0, 3] += shift_mm
+    flair = Image(np.ones((20, 20, 9), np.float32), affine)
+    brain = np.ones(flair.shape, bool)
+    case = PreparedCase(flair, brain, flair.data, brain, isotropic_grid(flair.shape, affine, 2.0), 0.0, 1.0)
+    mask = np.zeros(flair.shape, bool)
+    mask[lesion] = True
+    return case, Segmentation(mask, brain, mask.astype(np.float32), pd.DataFrame({"lesion": [1]}))
+
+
+def test_two_sessions_are_compared_where_registration_lays_them(oblique_affine):
+    first = examination(oblique_affine, np.s_[5:9, 5:9, 3:5])
+    second = examination(oblique_affine, np.s_[5:9, 5:11, 3:5], shift_mm=30.0)
+    xfm = np.eye(4)
+    xfm[0, 3] = 30.0
+    found = sessions.compared(first[1], second[1], (first[0], second[0]), xfm)
+    ml = first[0].flair.voxel_volume_ml
+    assert found["volume_1_ml"] == pytest.approx(32 * ml) and found["volume_2_ml"] == pytest.approx(48 * ml)
+    assert found["dice"] == pytest.approx(2 * 32 / 80)
+    assert (found["both_ml"], found["only_1_ml"], found["only_2_ml"]) == pytest.approx((32 * ml, 0, 16 * ml))
+
+
+def test_a_change_is_held_against_the_repeats():
+    limit, where = sessions.limit_of(table({"a": [10, 10, 11, 10.5], "b": [20, 20, 22, 21]}))
+    assert where == "simulated"
+    row = {"volume_1_ml": 4.0, "volume_2_ml": 4.0 * math.exp(limit.coefficient) * 1.01}
+    assert sessions.verdict(row, limit, where, 0.01)["says"].startswith("more than")
+    row["volume_2_ml"] = 4.0 * math.exp(limit.coefficient) * 0.99
+    assert sessions.verdict(row, limit, where, 0.01)["says"].startswith("within")
+    assert sessions.limit_of(table({"a": [1, 1, 1]}, "threshold")) == (None, "")
+    assert sessions.verdict(row, None, "", 0.01)["says"].startswith("no repeats")
+    real = pd.concat([table({"a": [1, 1, 2], "b": [1, 1, 1]}, source="real"), table({"c": [1, 1, 1]})])
+    assert sessions.limit_of(real)[1] == "real" and sessions.limit_of(real[real["participant_id"] != "b"])[1] == "simulated"
+
+
+def test_absent_sessions_are_said_in_a_sentence(monkeypatch, tmp_path):
+    from flairnb.report import real
+
+    run = SimpleNamespace(settings=SimpleNamespace(profile="demo"))
+    monkeypatch.setattr(real, "data_folder", lambda _run: tmp_path)
+    assert "flairnb fetch openms" in sessions.compare_sessions(run, table({})).data
+    assert sessions.numbers(sessions.compare_sessions(run, table({}))) == {}
+    run.settings.profile = "smoke"
+    assert "left out" in sessions.compare_sessions(run, table({})).data
