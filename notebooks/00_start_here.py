@@ -40,7 +40,7 @@ import pandas as pd
 
 import flairnb
 from flairnb.provenance import machine, versions
-from flairnb.report.appendix import not_available
+from flairnb.report.appendix import faults, not_available
 from flairnb.report.chapters import chapter_table
 from flairnb.settings import describe
 
@@ -81,6 +81,19 @@ settings_table
 # Read the rows that begin with "not reported" first: they are our choices, and another careful reader could have
 # chosen otherwise. To change a value for one run, give `overrides` the setting's name, an equals sign and the value,
 # several of them separated by blanks. An unknown name is refused with the nearest known one; it is never ignored.
+
+# %% [markdown]
+# ## What was tried to break it
+#
+# Bad input, servers that lie, processes killed at random points, full disks. The table is written by the tests
+# (`make faults`), not by hand; a test fails at the first file that is lost or half-written.
+
+# %%
+faults()
+
+# %% [markdown]
+# "Refused in one line" is a message that says what to do, before anything is written; "went on" means that the same
+# command, run again, ended as if nothing had happened.
 
 # %% [markdown]
 # ## What the paper keeps in its appendix

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,53 @@ import pytest
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+#: What tests that try to break something found: fault, case, times tried, result, what happened. See `make faults`.
+FAULTS: list[list[object]] = []
+FAULTS_HEADER = ("fault", "case", "tried", "result", "what happened")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Collect what tests report of faults (also from other workers); a test that fails is a row too."""
+    if report.when == "call":
+        FAULTS.extend(list(value) for name, value in report.user_properties if name == "fault")
+    if report.failed:
+        FAULTS.append(["a test failed", report.nodeid.rpartition("/")[2], 1, "FAILED", ""])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the table of faults where FLAIRNB_FAULTS_TABLE says, and its summary into the README beside it."""
+    path = os.environ.get("FLAIRNB_FAULTS_TABLE")
+    if not path or hasattr(session.config, "workerinput"):
+        return
+    from flairnb.report.appendix import update_faults
+
+    update_faults(Path(path), [FAULTS_HEADER, *FAULTS])
+
+
+@pytest.fixture
+def fault(record_property: Callable) -> Callable[..., None]:
+    """Return a function that reports what was tried and what happened, for the table of faults."""
+
+    def _fault(kind: str, case: str, what: str, result: str, tried: int = 1) -> None:
+        record_property("fault", [kind, case, int(tried), result, " ".join(what.split())])
+
+    return _fault
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk of 512 KB of its own; skips where none may be made."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip("a small disk takes the rights to mount one")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(autouse=True)

@@ -43,7 +43,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_cohort_table_works_or_is_refused_in_one_line(name, bench, capsys):
+def test_a_cohort_table_works_or_is_refused_in_one_line(name, bench, capsys, fault):
     content, says = TABLES[name]
     bench.save("x.nii.gz")
     (bench.folder / "loop.nii.gz").symlink_to("loop.nii.gz")
@@ -52,9 +52,11 @@ def test_a_cohort_table_works_or_is_refused_in_one_line(name, bench, capsys):
     shown = capsys.readouterr()
     if not says:
         assert code == 0 and shown.err == "", shown.err
+        fault("bad input: cohort table", name, "works", "works")
         return
     assert code == 2 and len(shown.err.splitlines()) == 1 and shown.err.startswith("error: cohort.tsv: ")
     assert says in shown.err + shown.out
+    fault("bad input: cohort table", name, shown.err, "refused")
 
 
 @pytest.mark.parametrize("command", [["cohort", "check"], ["train", "--cohort"]], ids=" ".join)
@@ -84,7 +86,7 @@ def test_no_table_is_code_2(command, kind, tmp_path, refused):
         ("missing", None, "found nothing"),
     ],
 )
-def test_score_takes_masks_and_only_masks(value, dtype, says, bench, refused, capsys):
+def test_score_takes_masks_and_only_masks(value, dtype, says, bench, refused, capsys, fault):
     reference = bench.mask(name="reference.nii.gz")
     if isinstance(value, str):
         moved = bench.affine.copy()
@@ -101,9 +103,11 @@ def test_score_takes_masks_and_only_masks(value, dtype, says, bench, refused, ca
     if says:
         line = refused(["score", reference, predicted], 2, bench.folder.parent)
         assert any(words in line for words in says.split("|")), line
+        fault("bad input: flairnb score", f"mask of {value}", line.replace(str(bench.folder), "in"), "refused")
     else:
         assert call(["score", str(reference), str(predicted), "--json"]) == 0
         assert '"dice": 1.0' in capsys.readouterr().out
+        fault("bad input: flairnb score", f"mask of {value} ({np.dtype(dtype).name})", "works", "works")
 
 
 def test_a_file_that_may_not_be_read_is_code_2(bench, rooms, nobody, capsys):
@@ -184,6 +188,13 @@ def test_a_full_disk_is_code_1_and_leaves_nothing(failing, number, bench, rooms,
     flair = bench.save()
     monkeypatch.setattr(nib, "save", full)
     assert os.strerror(number) in refused(["segment", flair, "--out", bench.folder / "out"], 1, bench.folder.parent)
+
+
+def test_a_disk_that_is_really_full_is_code_1_and_leaves_nothing(bench, rooms, refused, small_disk, fault):
+    (small_disk / "ballast").write_bytes(bytes(500 * 1024))
+    line = refused(["segment", bench.save(), "--out", small_disk / "out"], 1, bench.folder.parent)
+    assert "No space left on device" in line
+    fault("disk full", "flairnb segment", "one line, code 1; nothing half-written", "refused")
 
 
 def test_no_memory_is_code_1_and_leaves_nothing(bench, rooms, refused, monkeypatch):

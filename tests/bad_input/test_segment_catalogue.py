@@ -341,17 +341,18 @@ def words_of(row: Row, bench) -> tuple[Path, list]:
 
 
 @pytest.mark.parametrize("row", [r for r in CATALOGUE if r.says], ids=lambda r: r.name)
-def test_it_is_refused_in_one_line_before_anything_heavy(row, bench, rooms, refused):
+def test_it_is_refused_in_one_line_before_anything_heavy(row, bench, rooms, refused, fault):
     import re
 
     _, words = words_of(row, bench)
     line = refused(words, 2, bench.folder.parent)
     assert re.search(row.says if "|" in row.says else re.escape(row.says), line), line
     assert rooms.loaded == 0
+    fault("bad input: flairnb segment", row.name, line.replace(str(bench.folder), "in"), "refused")
 
 
 @pytest.mark.parametrize("row", [r for r in CATALOGUE if not r.says], ids=lambda r: r.name)
-def test_it_works_on_exactly_the_inputs_grid(row, bench, rooms, capsys):
+def test_it_works_on_exactly_the_inputs_grid(row, bench, rooms, capsys, fault):
     flair, words = words_of(row, bench)
     assert call([str(w) for w in words]) == 0, capsys.readouterr().err
     shown = capsys.readouterr()
@@ -375,6 +376,7 @@ def test_it_works_on_exactly_the_inputs_grid(row, bench, rooms, capsys):
     data = np.squeeze(np.asarray(source.dataobj, np.float64))
     truth = data > data.min() + 0.6 * (data.max() - data.min())
     assert 2 * (lesion & truth).sum() / (lesion.sum() + truth.sum()) > 0.5
+    fault("bad input: flairnb segment", row.name, f"works{': ' * bool(row.note)}{row.note}", "works")
 
 
 def test_the_catalogue_is_long_and_its_names_are_unique():

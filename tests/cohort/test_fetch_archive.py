@@ -52,12 +52,13 @@ class TestPacked:
     @pytest.mark.parametrize(
         "name", ["../out.txt", "a/../../out.txt", "/etc/out.txt", "..\\out.txt", "C:/out.txt", "a/b/../../../out.txt", fetch_archive.STAMP]
     )
-    def test_what_leads_out_is_refused_and_nothing_is_left(self, pack, name, tmp_path):
+    def test_what_leads_out_is_refused_and_nothing_is_left(self, pack, name, tmp_path, fault):
         archive = pack(tmp_path / "study.zip", [("fine.txt", b"x"), (name, b"evil")])
         before = set(tmp_path.rglob("*"))
         with pytest.raises(ValueError, match="stay inside the archive's folder"):
             unpack(archive, tmp_path / "study", "aa")
         assert set(tmp_path.rglob("*")) == before and not (tmp_path.parent / "out.txt").exists()
+        fault("bad archive: flairnb fetch", f"{pack.__name__}: {name}", "nothing unpacked", "refused")
 
     @pytest.mark.parametrize("names", [["a", "a"], ["a", "a/b"], ["a/b", "a"]])
     def test_a_name_twice_is_refused(self, pack, names, tmp_path):

@@ -137,10 +137,11 @@ PART = {".a.nii.gz.part", ".a.nii.gz.part.json"}
 
 
 @pytest.mark.parametrize("kind", ["good", "moved", "cut-twice"])
-def test_what_arrives_whole_in_the_end_is_used(kind, address, tmp_path):
+def test_what_arrives_whole_in_the_end_is_used(kind, address, tmp_path, fault):
     assert [r.status for r in fetch_from(address, kind, tmp_path)] == ["fetched"]
     assert (tmp_path / "set" / "a.nii.gz").read_bytes() == CONTENT
     assert parts(tmp_path) == {"a.nii.gz"}
+    fault("bad server: flairnb fetch", kind, "the published file arrives", "works")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_what_arrives_whole_in_the_end_is_used(kind, address, tmp_path):
         ("empty", 1, set()), ("short-length", 1, set()),
     ],
 )  # fmt: skip
-def test_what_is_not_the_published_file_never_gets_its_name(kind, asked, kept, address, tmp_path):
+def test_what_is_not_the_published_file_never_gets_its_name(kind, asked, kept, address, tmp_path, fault):
     old = tmp_path / "set" / "a.nii.gz"
     old.parent.mkdir()
     old.write_bytes(b"old")
@@ -159,13 +160,15 @@ def test_what_is_not_the_published_file_never_gets_its_name(kind, asked, kept, a
     assert caught.value.exit_code == 1
     assert old.read_bytes() == b"old" and parts(tmp_path) == {"a.nii.gz", *kept}
     assert BadHandler.asked[kind] == asked
+    fault("bad server: flairnb fetch", kind, str(caught.value).replace(address, "http://server"), "refused")
 
 
 @pytest.mark.parametrize("kind", ["loop", "to-file", "error"])
-def test_a_server_that_leads_nowhere_is_a_failure(kind, address, tmp_path):
-    with pytest.raises(WorkFailed, match="Check the connection or give --mirror"):
+def test_a_server_that_leads_nowhere_is_a_failure(kind, address, tmp_path, fault):
+    with pytest.raises(WorkFailed, match="Check the connection or give --mirror") as caught:
         fetch_from(address, kind, tmp_path)
     assert parts(tmp_path) == set()
+    fault("bad server: flairnb fetch", kind, str(caught.value).replace(address, "http://server"), "refused")
 
 
 def test_a_broken_download_goes_on_where_it_broke(address, tmp_path):
@@ -191,15 +194,17 @@ def test_without_a_strong_validator_the_hash_decides(kind, address, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["range-changed", "range-changed-careless", "range-changed-no-etag", "range-astray"])
-def test_parts_of_two_files_are_never_put_together(kind, address, tmp_path):
+def test_parts_of_two_files_are_never_put_together(kind, address, tmp_path, fault):
     """The server's file changes between the two halves, or its ranges are wrong."""
     if kind == "range-astray":
         assert fetch_from(address, kind, tmp_path)[0].status == "fetched"
         assert (tmp_path / "set" / "a.nii.gz").read_bytes() == CONTENT
+        fault("bad server: flairnb fetch", kind, "begun again; the published file arrives", "works")
         return
     with pytest.raises(WorkFailed, match="sha256 is"):
         fetch_from(address, kind, tmp_path)
     assert parts(tmp_path) == set()
+    fault("bad server: flairnb fetch", kind, "begun again, and refused: not the published file", "refused")
 
 
 def test_a_part_that_is_whole_already_is_not_asked_for(address, tmp_path):

@@ -65,7 +65,7 @@ def voxels(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_a_preparation_killed_many_times_ends_as_if_undisturbed(raw, tmp_path):
+def test_a_preparation_killed_many_times_ends_as_if_undisturbed(raw, tmp_path, fault):
     root, table = raw
     load_ants()
     started = time.perf_counter()
@@ -86,10 +86,11 @@ def test_a_preparation_killed_many_times_ends_as_if_undisturbed(raw, tmp_path):
     assert voxels(tmp_path / "killed") == voxels(tmp_path / "calm")
     for path in (tmp_path / "killed").rglob("*_desc-preproc_FLAIR.nii.gz"):
         assert is_current(path)
+    fault("killed (SIGKILL)", "cohort preparation", "went on; the same images, voxel for voxel", "went on", kills)
 
 
 @pytest.mark.slow
-def test_a_checkpoint_is_always_whole_whenever_it_is_killed(tmp_path):
+def test_a_checkpoint_is_always_whole_whenever_it_is_killed(tmp_path, fault):
     from flairnb.network.checkpoint import Progress, read_progress, restore_variables, save_checkpoint
 
     class Variable:
@@ -119,3 +120,4 @@ def test_a_checkpoint_is_always_whole_whenever_it_is_killed(tmp_path):
         assert (pair[0].value == progress.epoch).all() and (pair[1].value == 2 * progress.epoch).all()
         seen = max(seen, progress.epoch)
     assert seen >= 0
+    fault("killed (SIGKILL)", "writing checkpoints without pause", "every checkpoint whole", "went on", 20)

@@ -1,0 +1,136 @@
+"""`flairnb train`, `fetch` and `run`, killed (SIGKILL) at random points: run again they end as if undisturbed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+HEAVY = ("tensorflow", "keras", "ants", "joblib", "pandas", "scipy.ndimage", "papermill", "requests", "pandera")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
+RNG = np.random.default_rng(int(os.environ.get("FLAIRNB_KILL_SEED", 23)))
+
+
+def whole_images(folder: Path) -> dict[str, bytes]:
+    """Read every image below a folder; one that is cut off fails here."""
+    found = sorted(p for p in folder.rglob("*.nii.gz") if not p.name.startswith(".partial"))
+    return {str(p.relative_to(folder)): np.asarray(nib.load(p).dataobj).tobytes() for p in found}
+
+
+def kill_and_go_on(command, words, length: float, kills: int, check=lambda: None, **more) -> int:
+    """Kill the command at random points of its time; return how often it was still at work."""
+    killed = 0
+    for _ in range(kills):
+        ended = command(*words, seconds=RNG.uniform(0.1, 0.9) * length, **more)
+        assert ended.killed or ended.code == 0, ended.log[-2000:]
+        killed += ended.killed
+        check()
+    return killed
+
+
+def test_a_training_killed_many_times_ends_with_the_same_weights(command, cohort, tmp_path, fault):
+    sets = "train.epochs=8 train.patches_per_case=4 network.levels=2 prepare.spacing_mm=6"
+    words = ("train", "--cohort", cohort, "--profile", "smoke", "--set", sets, "--out")
+    calm = command(*words, tmp_path / "calm")
+    assert calm.code == 0, calm.log[-2000:]
+
+    def check():
+        path = tmp_path / "killed" / "models" / "unet" / "checkpoint.npz"
+        if path.exists():
+            with np.load(path) as stored:
+                assert all(np.isfinite(stored[key]).all() for key in stored.files if key != "about")
+
+    killed = kill_and_go_on(command, (*words, tmp_path / "killed"), calm.seconds, 5, check)
+    assert killed >= 2, "the kills came too late to mean anything"
+    assert command(*words, tmp_path / "killed").code == 0
+    history = [pd.read_csv(tmp_path / name / "models" / "unet" / "history.csv") for name in ("calm", "killed")]
+    assert list(history[1]["epoch"]) == list(range(1, 9))
+    np.testing.assert_array_equal(history[0][["loss", "dice"]], history[1][["loss", "dice"]])
+    with np.load(tmp_path / "calm/models/unet/checkpoint.npz") as a, np.load(tmp_path / "killed/models/unet/checkpoint.npz") as b:
+        assert a.files == b.files
+        for key in a.files:
+            if key != "about":
+                np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+    assert whole_images(tmp_path / "killed") == whole_images(tmp_path / "calm")
+    fault("killed (SIGKILL)", "flairnb train", "went on; the same weights, bit for bit", "went on", killed)
+
+
+class SlowHandler(SimpleHTTPRequestHandler):
+    """Serve files in small pieces; knows no ranges."""
+
+    def log_message(self, *_args):
+        pass
+
+    def copyfile(self, source, outputfile):
+        while piece := source.read(20_000):
+            outputfile.write(piece)
+            time.sleep(0.004)
+
+
+def test_a_fetch_killed_many_times_ends_with_the_published_files(command, tmp_path, fault):
+    published, project = tmp_path / "published", tmp_path / "project"
+    contents = {f"set/{n}.nii.gz": np.random.default_rng(n).bytes(400_000) for n in range(5)}
+    lines = ["dataset\tname\turl\tsha256\tlicence\tcitation\tkind\tbytes"]
+    for name, content in contents.items():
+        (published / name).parent.mkdir(parents=True, exist_ok=True)
+        (published / name).write_bytes(content)
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(SlowHandler, directory=str(published)))
+    httpd.daemon_threads = True
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    for name, content in contents.items():
+        url = f"http://127.0.0.1:{httpd.server_address[1]}/{name}"
+        lines.append("\t".join(["set", name, url, hashlib.sha256(content).hexdigest(), "MIT", "nobody", "image", str(len(content))]))
+    (project / "data_manifest").mkdir(parents=True)
+    (project / "data_manifest" / "registry.tsv").write_text("\n".join(lines) + "\n")
+
+    def check():
+        for name, content in contents.items():
+            path = project / "data" / name
+            assert not path.exists() or path.read_bytes() == content
+
+    killed = kill_and_go_on(command, ("fetch", "set"), 0.8, 20, check, cwd=project)
+    assert killed >= 4
+    assert command("fetch", "set", cwd=project).code == 0
+    assert {p.relative_to(project / "data").as_posix(): p.read_bytes() for p in (project / "data").rglob("*") if p.is_file()} == contents
+    httpd.shutdown()
+    httpd.server_close()
+    thread.join()
+    fault("killed (SIGKILL)", "flairnb fetch", "went on; the published files and nothing else", "went on", killed)
+
+
+def test_a_run_of_notebooks_killed_many_times_ends_as_if_undisturbed(command, tmp_path, fault):
+    sets = ("cohort.training_per_disease=1", "cohort.healthy_training=0", 'cohort.diagnoses=["MSA"]', "cohort.head_spacing_mm=4")
+    words = ["run", "01", "02", "--profile", "smoke", "--jobs", "1"]
+    for word in sets:
+        words += ["--set", word]
+    cwd = Path(__file__).resolve().parents[2]
+
+    def run(name, **more):
+        return command(*words, "--set", f"out_dir={tmp_path / name}", cwd=cwd, reports=tmp_path / f"{name}-report", **more)
+
+    calm = run("calm")
+    assert calm.code == 0, calm.log[-2000:]
+    killed = 0
+    for _ in range(4):
+        ended = run("killed", seconds=RNG.uniform(0.15, 0.85) * calm.seconds)
+        assert ended.killed or ended.code == 0, ended.log[-2000:]
+        killed += ended.killed
+        whole_images(tmp_path / "killed")
+    assert killed >= 2
+    done = run("killed")
+    assert done.code == 0, done.log[-2000:]
+    assert whole_images(tmp_path / "killed") == whole_images(tmp_path / "calm")
+    tables = [pd.read_csv(tmp_path / name / "manifest.tsv", sep="\t") for name in ("calm", "killed")]
+    pd.testing.assert_frame_equal(*tables)
+    assert (tmp_path / "killed-report" / "index.html").is_file()
+    fault("killed (SIGKILL)", "flairnb run", "went on; the same images and tables", "went on", killed)
