@@ -155,8 +155,12 @@ def slab(bench):
     return bench.save(data=bench.data[:, :, 6:14])
 
 
+def ct_data(bench):
+    return np.where(bench.data < 50, -1000, bench.data * 0.3).astype(np.int16)
+
+
 def ct(bench):
-    return bench.save(data=np.where(bench.data < 50, -1000, bench.data * 0.3).astype(np.int16))
+    return bench.save(data=ct_data(bench))
 
 
 def stripped(bench):
@@ -287,7 +291,7 @@ OTHER_FILES = [
         "T1w: expected a head",
     ),
     Row("T1w in other orientation", with_("--t1w", lambda b: turned_t1w(b))),
-    Row("T1w is a CT", with_("--t1w", lambda b: ct(b).rename(b.folder / "x_T1w.nii.gz")), "FLAIR: expected a NIfTI"),
+    Row("T1w is a CT", with_("--t1w", lambda b: b.save("x_T1w.nii.gz", ct_data(b))), "CT in Hounsfield"),
     Row("mask on another grid", with_("--brain-mask", lambda b: b.mask(affine=shifted(b.affine, 3))), "one voxel grid"),
     Row("mask of another shape", with_("--brain-mask", lambda b: b.save("m.nii.gz", np.ones((45, 58, 21), np.uint8))), "one voxel grid"),
     Row("mask empty", with_("--brain-mask", lambda b: b.mask(0)), "found none in"),

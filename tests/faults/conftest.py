@@ -28,7 +28,7 @@ for line in sys.stdin:
     start = time.perf_counter()
     child = os.fork()
     if child == 0:
-        os.setsid()
+        os.setpgid(0, 0)
         log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1), os.dup2(log, 2)
         os.chdir(asked["cwd"])
@@ -41,6 +41,10 @@ for line in sys.stdin:
         finally:
             sys.stdout.flush(), sys.stderr.flush()
             os._exit(code)
+    try:
+        os.setpgid(child, child)  # here too: whoever comes first, there is a group to kill
+    except OSError:
+        pass
     status, killed = None, False
     while status is None:
         found, status_now = os.waitpid(child, os.WNOHANG)

@@ -1,13 +1,8 @@
-"""`flairnb train`, `fetch` and `run`, killed (SIGKILL) at random points: run again they end as if undisturbed."""
+"""`flairnb train` and `run`, killed (SIGKILL) at random points: run again they end as if undisturbed."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import threading
-import time
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import nibabel as nib
@@ -15,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-HEAVY = ("tensorflow", "keras", "ants", "joblib", "pandas", "scipy.ndimage", "papermill", "requests", "pandera")
+HEAVY = ("tensorflow", "keras", "ants", "joblib", "pandas", "scipy.ndimage", "papermill", "pandera")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
 RNG = np.random.default_rng(int(os.environ.get("FLAIRNB_KILL_SEED", 23)))
 
@@ -62,50 +57,6 @@ def test_a_training_killed_many_times_ends_with_the_same_weights(command, cohort
                 np.testing.assert_array_equal(a[key], b[key], err_msg=key)
     assert whole_images(tmp_path / "killed") == whole_images(tmp_path / "calm")
     fault("killed (SIGKILL)", "flairnb train", "went on; the same weights, bit for bit", "went on", killed)
-
-
-class SlowHandler(SimpleHTTPRequestHandler):
-    """Serve files in small pieces; knows no ranges."""
-
-    def log_message(self, *_args):
-        pass
-
-    def copyfile(self, source, outputfile):
-        while piece := source.read(20_000):
-            outputfile.write(piece)
-            time.sleep(0.004)
-
-
-def test_a_fetch_killed_many_times_ends_with_the_published_files(command, tmp_path, fault):
-    published, project = tmp_path / "published", tmp_path / "project"
-    contents = {f"set/{n}.nii.gz": np.random.default_rng(n).bytes(400_000) for n in range(5)}
-    lines = ["dataset\tname\turl\tsha256\tlicence\tcitation\tkind\tbytes"]
-    for name, content in contents.items():
-        (published / name).parent.mkdir(parents=True, exist_ok=True)
-        (published / name).write_bytes(content)
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(SlowHandler, directory=str(published)))
-    httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    for name, content in contents.items():
-        url = f"http://127.0.0.1:{httpd.server_address[1]}/{name}"
-        lines.append("\t".join(["set", name, url, hashlib.sha256(content).hexdigest(), "MIT", "nobody", "image", str(len(content))]))
-    (project / "data_manifest").mkdir(parents=True)
-    (project / "data_manifest" / "registry.tsv").write_text("\n".join(lines) + "\n")
-
-    def check():
-        for name, content in contents.items():
-            path = project / "data" / name
-            assert not path.exists() or path.read_bytes() == content
-
-    killed = kill_and_go_on(command, ("fetch", "set"), 0.8, 20, check, cwd=project)
-    assert killed >= 4
-    assert command("fetch", "set", cwd=project).code == 0
-    assert {p.relative_to(project / "data").as_posix(): p.read_bytes() for p in (project / "data").rglob("*") if p.is_file()} == contents
-    httpd.shutdown()
-    httpd.server_close()
-    thread.join()
-    fault("killed (SIGKILL)", "flairnb fetch", "went on; the published files and nothing else", "went on", killed)
 
 
 def test_a_run_of_notebooks_killed_many_times_ends_as_if_undisturbed(command, tmp_path, fault):
