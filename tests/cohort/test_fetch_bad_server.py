@@ -168,7 +168,8 @@ def test_a_server_that_leads_nowhere_is_a_failure(kind, address, tmp_path, fault
     with pytest.raises(WorkFailed, match="Check the connection or give --mirror") as caught:
         fetch_from(address, kind, tmp_path)
     assert parts(tmp_path) == set()
-    fault("bad server: flairnb fetch", kind, str(caught.value).replace(address, "http://server"), "refused")
+    said = str(caught.value).replace(address, "http://server").replace("file:" + "///", "file: ")
+    fault("bad server: flairnb fetch", kind, said, "refused")
 
 
 def test_a_broken_download_goes_on_where_it_broke(address, tmp_path):
