@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import warnings
@@ -54,6 +55,9 @@ class Folder:
 def quiet_pydicom() -> Iterator[Any]:
     """Give pydicom, and keep its warnings back: they repeat what headers say of the patient.
 
+    Values that break the standard are read, and repeated in what refers to
+    them, as they are.
+
     Raises
     ------
     EnvironmentProblem
@@ -64,14 +68,19 @@ def quiet_pydicom() -> Iterator[Any]:
         from pydicom import config
     except ImportError as error:
         raise EnvironmentProblem("DICOM: expected the package pydicom, found none. Install it: pip install pydicom highdicom.") from error
-    was = config.settings.reading_validation_mode
-    config.settings.reading_validation_mode = config.IGNORE
+    was = config.settings.reading_validation_mode, config.settings.writing_validation_mode
+    config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("pydicom", "highdicom")}
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield pydicom
     finally:
-        config.settings.reading_validation_mode = was
+        config.settings.reading_validation_mode, config.settings.writing_validation_mode = was
+        for logger, level in loggers.items():
+            logger.setLevel(level)
 
 
 def read_folder(folder: str | os.PathLike) -> Folder:
@@ -118,15 +127,32 @@ def _header(path: Path, pydicom: Any) -> Dataset | None:
                 return None
             stream.seek(0)
             header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS))
-        # Values are parsed on access: a damaged header shows here. A DICOMDIR has no series.
+        _drop_damaged(header)
+        # A DICOMDIR has no series.
         return header if header.get("SOPInstanceUID") and header.get("SeriesInstanceUID") else None
     except Exception:  # whatever a damaged file makes the parser raise: the file is no DICOM file for us, and is counted
         return None
 
 
+def _drop_damaged(header: Dataset) -> None:
+    """Drop the values that cannot be parsed; they are parsed on access, and would fail where nobody expects it."""
+    for tag in list(header.keys()):
+        try:
+            element = header[tag]
+            if element.VR == "SQ":
+                for item in element.value:
+                    list(item.iterall())
+        except Exception:  # any kind, as in `_header`
+            del header[tag]
+
+
 def _compressed(header: Dataset) -> str:
     syntax = header.file_meta.get("TransferSyntaxUID")
-    return str(syntax.name) if syntax is not None and syntax.is_compressed else ""
+    if syntax is None:
+        return ""
+    if not syntax.is_transfer_syntax or syntax.name == str(syntax):
+        return "an unknown transfer syntax"
+    return str(syntax.name) if syntax.is_compressed else ""
 
 
 def _together(found: dict[str, dict[str, tuple[Path, Dataset]]], others: int) -> Folder:

@@ -32,9 +32,21 @@ class Algorithm:
 
 
 def read_source(stack: Stack) -> list[Dataset]:
-    """Read the full headers of the source, in the order of its slices; one dataset of a multi-frame object."""
+    """Read the full headers of the source, in the order of its slices; one dataset of a multi-frame object.
+
+    Dates and times that are none are emptied: a segmentation cannot repeat them.
+    """
     with quiet_pydicom() as pydicom:
-        return [pydicom.dcmread(path, stop_before_pixels=True) for path in dict.fromkeys(f.path for f in stack.frames)]
+        from pydicom.valuerep import DA, TM
+
+        source = [pydicom.dcmread(path, stop_before_pixels=True) for path in dict.fromkeys(f.path for f in stack.frames)]
+        for image in source:
+            for name, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
+                try:
+                    kind(image.get(name) or "")
+                except ValueError:
+                    image[name].value = ""
+        return source
 
 
 def check_source(source: Sequence[Dataset], stack: Stack) -> None:

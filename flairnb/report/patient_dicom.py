@@ -130,7 +130,7 @@ def read_examination(
     held = read_folder(folder)
     choice = pick(held.series, wanted)
     if not look_for_t1w:
-        choice = replace(choice, t1w=None, t1w_why="another file was given")
+        choice = _without_t1w(choice, "another file was given")
     for line in choice.lines() if say is not None else ():
         say(line)
     stack = held.stacks[choice.flair.label]
@@ -140,8 +140,17 @@ def read_examination(
     t1w, notes = None, _gaps(source)
     if choice.t1w is not None:
         t1w, problem = _usable_t1w(choice, held.stacks[choice.t1w.label], flair, whole)
-        notes += (problem,) if problem else ()
+        if problem:
+            notes += (f"the T1w that was found, series {choice.t1w.label}, could not be used: {problem}",)
+            choice = _without_t1w(choice, problem)
+            (say or str)(notes[-1])
     return DicomExamination(flair, t1w, choice, stack, way, source, notes, held.others)
+
+
+def _without_t1w(choice: Choice, why: str) -> Choice:
+    if choice.t1w is None:
+        return choice
+    return replace(choice, t1w=None, t1w_why=why, rejected=(*choice.rejected, (choice.t1w, f"T1w, but {why}")))
 
 
 def _usable_t1w(choice: Choice, stack: Stack, flair: Image, whole: bool) -> tuple[Image | None, str]:
@@ -151,7 +160,7 @@ def _usable_t1w(choice: Choice, stack: Stack, flair: Image, whole: bool) -> tupl
         check_heads(flair, t1w, whole)
     except (InputError, GeometryError) as error:
         check_heads(flair, None, whole)
-        return None, f"the T1w that was found could not be used: {error}"
+        return None, str(error)
     return t1w, ""
 
 

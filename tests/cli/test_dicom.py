@@ -282,17 +282,19 @@ def test_a_t1w_file_of_ones_own_is_used_instead(study, kinds, run, rooms, tmp_pa
     run()
     mine = nib.load(tmp_path / "out" / "dicom_FLAIR.nii.gz")
     nib.save(nib.Nifti1Image(mine.get_fdata() * 0.5 + 7, mine.affine), tmp_path / "mine.nii.gz")
-    summary, _ = run("--t1w", str(tmp_path / "mine.nii.gz"))
+    summary, _ = run("--t1w", str(tmp_path / "mine.nii.gz"), "--brain-mask", str(tmp_path / "out" / "dicom_desc-brain_mask.nii.gz"))
     assert summary["dicom"]["t1w"] is None and rooms.t1w.shape == mine.shape
+    assert summary["dicom"]["rejected"][0]["why"] == "T1w, but another file was given"
 
 
 def test_a_t1w_that_cannot_be_used_is_left_out_with_a_note(study, kinds, run, rooms):
     study.add(5, "axial", **kinds.flair)
     finger = replace(kinds.grids["axial"], pixel_mm=(0.4, 0.4), step_mm=1.0)
     study.add(6, finger, **kinds.t1w)
-    summary, _ = run()
+    summary, shown = run()
     assert rooms.t1w is None and summary["dicom"]["t1w"] is None
-    assert any("T1w that was found could not be used" in note for note in summary["notes"])
+    (note,) = (note for note in summary["notes"] if "T1w that was found, series 6, could not be used" in note)
+    assert note in shown and [entry["series"] for entry in summary["dicom"]["rejected"]] == ["6"]
 
 
 def test_rescaled_pixels_keep_their_values(study, kinds, run, rooms):
@@ -301,18 +303,71 @@ def test_rescaled_pixels_keep_their_values(study, kinds, run, rooms):
     assert rooms.flair.data.max() == pytest.approx(pixels.max() * 0.5 + 300, rel=1e-4)
 
 
-def test_run_length_encoded_pixels_are_read(study, kinds, run, tmp_path):
+@pytest.mark.parametrize("syntax", ["RLELossless", "JPEGLSLossless"])
+def test_compressed_pixels_are_read(syntax, study, kinds, run, tmp_path):
     import pydicom
-    from pydicom.uid import RLELossless
 
     pixels = study.add(5, "axial", **kinds.flair)
     for path in (study.folder / "s5").iterdir():
         image = pydicom.dcmread(path)
-        image.compress(RLELossless)
+        image.compress(getattr(pydicom.uid, syntax))
         image.save_as(path)
     run()
     mask = nib.load(tmp_path / "out" / f"{PREFIX}_mask.nii.gz")
     assert np.count_nonzero(np.asarray(mask.dataobj)) == (pixels > LESION_ABOVE).sum()
+
+
+def test_slices_of_one_volume_stay_together_whatever_else_differs(study, kinds, run):
+    """Concatenated acquisitions: other numbers, times and echo times in every second slice."""
+    import pydicom
+
+    study.add(5, "axial", **kinds.flair)
+    for path in (study.folder / "s5").iterdir():
+        image = pydicom.dcmread(path)
+        image.AcquisitionNumber = 1 + image.InstanceNumber % 2
+        image.EchoTime = 120 + 0.5 * (image.InstanceNumber % 2)
+        image.AcquisitionTime = f"1011{10 + image.InstanceNumber}"
+        image.save_as(path)
+    assert run()[0]["lesion_count"] == 1
+
+
+def test_values_that_break_the_standard_are_borne_in_silence(study, kinds, run, monkeypatch):
+    """A warning would repeat the value on the terminal; `run` looks for an empty error stream."""
+    from pydicom import config
+
+    monkeypatch.setattr(config.settings, "writing_validation_mode", config.IGNORE)
+    monkeypatch.setattr(config.settings, "reading_validation_mode", config.IGNORE)
+    odd = {"PatientBirthDate": "17.3.1954", "AccessionNumber": "A" * 40, "PatientID": "P" * 90, "StudyTime": "noon", "SliceLocation": None}
+    study.patient |= odd
+    study.add(5, "axial", **{**kinds.flair, "SeriesDescription": "FLAIR " + "x" * 90})
+    monkeypatch.setattr(config.settings, "reading_validation_mode", config.WARN)
+    summary, shown = run()
+    assert summary["dicom"]["flair"]["series"] == "5" and "1954" not in shown
+
+
+def test_damaged_headers_never_end_in_a_traceback(study, kinds):
+    """Bytes of headers are changed at random; what comes out is a choice, or an error of ours."""
+    from flairnb.errors import FlairnbError
+    from flairnb.prepare.dicom_headers import read_folder
+    from flairnb.prepare.dicom_series import pick
+
+    study.add(5, replace(kinds.grids["axial"], shape=(5, 6, 7)), **kinds.flair)
+    study.add_enhanced(6, replace(kinds.grids["axial"], shape=(5, 6, 7)), **kinds.flair)
+    paths = [*sorted((study.folder / "s5").iterdir())[:2], study.folder / "E6"]
+    whole = {path: path.read_bytes() for path in paths}
+    rng, ends = np.random.default_rng(11), set()
+    for _ in range(120):
+        for path, content in whole.items():
+            spoiled = bytearray(content)
+            for place in rng.integers(132, len(content), rng.integers(1, 12)):
+                spoiled[place] = rng.integers(256)
+            path.write_bytes(bytes(spoiled))
+        try:
+            pick(read_folder(study.folder).series)
+            ends.add("choice")
+        except FlairnbError as error:
+            ends.add(type(error).__name__)
+    assert len(ends) > 1
 
 
 def test_a_folder_without_dicom_is_refused(study, refused):
