@@ -7,7 +7,7 @@ can be made in one place only, and is tested there with an asymmetric phantom.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +17,17 @@ from flairnb.geometry import canonical_axes, spacing_mm
 from flairnb.present.slices import grey_window, to_ras
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from flairnb.images import Image
 
 #: Kept around the brain, so that its edge can be judged.
 MARGIN_MM = 8.0
+#: A viewer's brightest grey lies this many windows above black, so that bright lesions can still be told apart.
+HEADROOM = 1.4
+READERS = ("manual", "manual2")
+#: Layers made from the reference and the method's mask.
+ERRORS = ("missed", "extra")
 #: Label values of `compared`, and what they mean.
 BOTH, MISSED, EXTRA = 1, 2, 3
 COMPARED = {BOTH: "both", MISSED: "reference only (missed)", EXTRA: "method only (extra)"}
@@ -45,6 +50,8 @@ class Case:
         Already on the FLAIR's grid.
     probability : (I, J, K) float array, optional
         0 to 1.
+    t1w_by_header : bool
+        The T1w was put there by the headers alone, no registration known.
     """
 
     name: str
@@ -53,6 +60,7 @@ class Case:
     brain: NDArray[np.bool_] | None = None
     t1w: NDArray[np.float32] | None = None
     probability: NDArray[np.float32] | None = None
+    t1w_by_header: bool = False
 
     def __post_init__(self) -> None:
         named = {**self.masks, "brain": self.brain, "T1w": self.t1w, "probability": self.probability}
@@ -68,6 +76,21 @@ class Case:
         """Whether a brain mask with voxels is there."""
         return self.brain is not None and bool(self.brain.any())
 
+    @property
+    def method(self) -> str:
+        """The first mask that is no reader's, else the last reader's; "" without masks."""
+        names = list(self.masks)
+        return next((name for name in names if name not in READERS), names[-1] if names else "")
+
+    def layers(self) -> dict[str, NDArray]:
+        """Return all that can lie on the FLAIR: masks, then what the method missed and marked besides, T1w, probability."""
+        out: dict[str, NDArray] = dict(self.masks)
+        if "manual" in self.masks and self.method != "manual":
+            labels = compared(self.masks["manual"], self.masks[self.method])
+            out |= {"missed": labels == MISSED, "extra": labels == EXTRA}
+        given = {"T1w": self.t1w, "probability": self.probability}
+        return out | {name: data for name, data in given.items() if data is not None}
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -76,26 +99,54 @@ class Packed:
     Attributes
     ----------
     image : (I, J, K) uint8 array
-        FLAIR, grey window 0 to 255; i grows to the patient's right, j to the
-        front, k to the top.
+        FLAIR; i grows to the patient's right, j to the front, k to the top.
     affine : (4, 4) float array
         Voxel to RAS+ world, mm, of the cropped volume.
     layers : mapping of name to (I, J, K) uint8 array
         Masks hold 0 and 1; "T1w" and "probability" 0 to 255.
     stripped : bool
         Whether everything but the brain was set to 0.
+    window : tuple of float
+        Values of `image` shown as black and white at first.
+    box : tuple of slice
+        What was cut out of the FLAIR in right-anterior-superior order.
+    inside : (I, J, K) bool array or None
+        What was kept of the cropped volume; None for all.
     """
 
     image: NDArray[np.uint8]
     affine: NDArray[np.float64]
     layers: dict[str, NDArray[np.uint8]]
     stripped: bool
+    window: tuple[float, float] = (0.0, 255.0)
+    box: tuple[slice, slice, slice] = (slice(None), slice(None), slice(None))
+    inside: NDArray[np.bool_] | None = None
 
     def fraction_of(self, world_mm: NDArray) -> tuple[float, float, float]:
         """Return where a point (3,) in RAS+ mm lies in the volume, 0 to 1 along each axis, clipped to it."""
         voxel = np.linalg.inv(self.affine) @ [*np.asarray(world_mm, dtype=float), 1.0]
         i, j, k = np.clip((voxel[:3] + 0.5) / self.image.shape, 0.0, 1.0)
         return float(i), float(j), float(k)
+
+    def world_of(self, fraction: ArrayLike) -> NDArray[np.float64]:
+        """Return the point (3,) in RAS+ mm at a place given by fractions: `fraction_of` backwards."""
+        voxel = np.asarray(fraction, dtype=float) * self.image.shape - 0.5
+        return self.affine[:3, :3] @ voxel + self.affine[:3, 3]
+
+    def fit(self, data: NDArray, affine: NDArray, window: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+        """Return an array on the FLAIR's grid as this volume's: reordered, cropped, 8 bit, brain only if stripped.
+
+        Parameters
+        ----------
+        data : array of the FLAIR's shape
+        affine : (4, 4) array
+            The FLAIR's.
+        window : tuple of float, optional
+            Mapped to 0 to 255; absent for masks, which become 0 and 1.
+        """
+        cut = to_ras(data, affine)[self.box]
+        cut = (cut > 0).astype(np.uint8) if window is None else to_bytes(cut, window)
+        return np.ascontiguousarray(cut if self.inside is None else cut * self.inside)
 
 
 def pack(case: Case, head: bool = False) -> Packed:
@@ -114,27 +165,25 @@ def pack(case: Case, head: bool = False) -> Packed:
         Cropped to the brain (or, without a brain mask, to the head). Without a
         brain mask nothing is removed, and `stripped` is False.
     """
-    image, brain = to_ras(case.flair.data, case.flair.affine), None
-    window = grey_window(case.flair.data, case.brain)
     affine = ras_affine(case.flair.affine, case.flair.shape)
     spacing = spacing_mm(affine)
-    if case.has_brain:
-        brain = grown(to_ras(case.brain, case.flair.affine), MARGIN_MM / 2, spacing)
-    box = _box(brain if brain is not None else image > window[0] + 0.1 * (window[1] - window[0]), spacing)
-    strip = brain is not None and not head
-
-    def fit(as_bytes: NDArray) -> NDArray[np.uint8]:
-        kept = as_bytes * brain if strip else as_bytes
-        return np.ascontiguousarray(kept[box])
-
-    layers = {name: fit(to_ras(mask, case.flair.affine).astype(np.uint8)) for name, mask in case.masks.items()}
-    if case.t1w is not None:
-        layers["T1w"] = fit(to_bytes(to_ras(case.t1w, case.flair.affine), grey_window(case.t1w, case.brain)))
-    if case.probability is not None:
-        layers["probability"] = fit(to_bytes(to_ras(case.probability, case.flair.affine), (0.0, 1.0)))
+    low, high = grey_window(case.flair.data, case.brain)
+    brain = to_ras(case.brain, case.flair.affine) if case.has_brain else None
+    found = brain if brain is not None else to_ras(case.flair.data, case.flair.affine) > low + 0.1 * (high - low)
+    box = _box(found, spacing, MARGIN_MM if brain is not None else MARGIN_MM / 2)
+    inside = grown(brain[box], MARGIN_MM / 2, spacing) if brain is not None and not head else None
     moved = affine.copy()
     moved[:3, 3] += affine[:3, :3] @ [side.start for side in box]
-    return Packed(fit(to_bytes(image, window)), moved, layers, strip)
+    empty = Packed(np.zeros((0, 0, 0), np.uint8), moved, {}, inside is not None, (0.0, 255.0 / HEADROOM), box, inside)
+    image = empty.fit(case.flair.data, case.flair.affine, (low, low + HEADROOM * (high - low)))
+    layers = {name: empty.fit(data, case.flair.affine, _window_of(name, data, case)) for name, data in case.layers().items()}
+    return replace(empty, image=image, layers=layers)
+
+
+def _window_of(name: str, data: NDArray, case: Case) -> tuple[float, float] | None:
+    if name == "T1w":
+        return grey_window(data, case.brain)
+    return (0.0, 1.0) if name == "probability" else None
 
 
 def compared(reference: NDArray, predicted: NDArray) -> NDArray[np.uint8]:
@@ -180,11 +229,11 @@ def grown(mask: NDArray[np.bool_], by_mm: float, spacing: NDArray) -> NDArray[np
     return ndimage.distance_transform_edt(~mask, sampling=spacing) <= by_mm
 
 
-def _box(inside: NDArray[np.bool_], spacing: NDArray) -> tuple[slice, slice, slice]:
+def _box(inside: NDArray[np.bool_], spacing: NDArray, by_mm: float) -> tuple[slice, slice, slice]:
     sides = []
     for axis in range(3):
         hit = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))
-        margin = int(np.ceil(MARGIN_MM / 2 / spacing[axis]))
+        margin = int(np.ceil(by_mm / spacing[axis]))
         first, last = (int(hit[0]), int(hit[-1])) if hit.size else (0, inside.shape[axis] - 1)
         sides.append(slice(max(0, first - margin), min(inside.shape[axis], last + 1 + margin)))
     return sides[0], sides[1], sides[2]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flairnb.present.case_view import COMPARED, Packed, compared, pack
+from flairnb.present.case_view import COMPARED, ERRORS, READERS, Packed, compared, pack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 BLEND = 0.6
 #: Dark, but not black: a brain seen through its lesions is dim.
 BACKGROUND = (0.15, 0.16, 0.2)
-NOT_MASKS = ("T1w", "probability")
+NOT_MASKS = ("T1w", "probability", *ERRORS)
 
 
 def itk_widget(case: Case, head: bool = False) -> Any:
@@ -28,8 +28,8 @@ def itk_widget(case: Case, head: bool = False) -> Any:
     Parameters
     ----------
     case : Case
-        The first two masks are compared: both, reference only, method only. A
-        single mask is shown as it is.
+        The method's mask is compared with the reference: both, reference only,
+        method only. A single mask is shown as it is.
     head : bool
         Also show what is outside the brain.
 
@@ -52,6 +52,8 @@ def itk_widget(case: Case, head: bool = False) -> Any:
         ui_collapsed=True,
         gradient_opacity=0.1,
         background=BACKGROUND,
+        vmin=[float(packed.window[0])],
+        vmax=[float(packed.window[1])],
         **({**marked, "label_image_blend": BLEND} if labels.any() else {}),
     )
     blend = widgets.FloatSlider(BLEND, min=0.0, max=1.0, step=0.05, description="masks")
@@ -70,7 +72,8 @@ def label_map(packed: Packed) -> tuple[NDArray[np.uint8], list[tuple[int, str]]]
     if len(names) < 2:
         only = masks[names[0]] if names else np.zeros_like(packed.image)
         return only, [(0, "none"), *[(1, name) for name in names]]
-    labels = compared(masks[names[0]], masks[names[1]])
+    other = next((name for name in names[1:] if name not in READERS), names[1])
+    labels = compared(masks[names[0]], masks[other])
     return labels, [(0, "none"), *[(value, text) for value, text in COMPARED.items() if (labels == value).any()]]
 
 

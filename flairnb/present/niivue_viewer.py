@@ -6,22 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flairnb.present.case_view import Packed, pack
+from flairnb.present.case_view import ERRORS, Packed, pack
 from flairnb.present.style import look
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from flairnb.present.case_view import Case
 
-HEIGHT_PX = 460
+HEIGHT_PX = 520
 #: Layers that are pictures themselves: name to NiiVue's colour map.
 PICTURES = {"T1w": "gray", "probability": "warm"}
 OPACITY = 0.5
+#: What one click makes visible: name to the opacity of each layer, "masks" standing for all outlines.
+SHOWS = {
+    "masks": {"masks": OPACITY},
+    "errors": {"missed": 0.8, "extra": 0.8},
+    "probability": {"probability": 0.8},
+    "T1w": {"T1w": 1.0, "masks": 0.35},
+    "FLAIR only": {},
+}
+_SLIDER = {"readout": False, "layout": {"width": "250px"}, "style": {"description_width": "90px"}}
 
 
 def niivue_widget(case: Case, head: bool = False) -> Any:
-    """Return the viewer with a slider of opacity for each layer.
+    """Return the viewer with grey window, what to show, and a slider of opacity for each layer.
 
     Parameters
     ----------
@@ -33,7 +44,10 @@ def niivue_widget(case: Case, head: bool = False) -> Any:
     -------
     ipywidgets.VBox
         `viewer` is the NiiVue widget, `sliders` maps a layer's name to its
-        slider, `packed` is what was loaded, `go_to` moves the cross.
+        slider, `window` holds the sliders of level and width, `packed` is what
+        was loaded; `go_to` moves the cross, `show` sets the opacities of
+        `SHOWS`, `refresh` takes the masks of another case without moving
+        anything.
     """
     import ipywidgets as widgets
 
@@ -41,14 +55,61 @@ def niivue_widget(case: Case, head: bool = False) -> Any:
     viewer, layers = _viewer(packed, head)
     sliders = {}
     for volume, (name, start) in zip(viewer.volumes[1:], layers, strict=True):
-        slider = widgets.FloatSlider(start, min=0.0, max=1.0, step=0.05, description=_short(name), readout=False)
+        label = "T1w by header" if name == "T1w" and case.t1w_by_header else _short(name)
+        slider = widgets.FloatSlider(start, min=0.0, max=1.0, step=0.05, description=label, **_SLIDER)
         widgets.jslink((slider, "value"), (volume, "opacity"))
         sliders[name] = slider
+    level, width = _window_sliders(viewer.volumes[0], packed)
+    possible = [name for name, wanted in SHOWS.items() if not wanted or any(layer in sliders for layer in wanted if layer != "masks")]
+    possible = [*(["masks"] if case.masks else []), *possible]
+    chooser = widgets.ToggleButtons(options=list(dict.fromkeys(possible)), style={"button_width": "auto"})
     view = _choice_of_view(viewer, packed.stripped or head)
-    box = widgets.VBox([widgets.HBox([view, *sliders.values()], layout={"flex_flow": "row wrap"}), viewer])
-    box.viewer, box.sliders, box.packed = viewer, sliders, packed
+    rows = [widgets.HBox([view, level, width]), chooser, widgets.HBox(list(sliders.values()), layout={"flex_flow": "row wrap"})]
+    box = widgets.VBox([*rows, viewer])
+    box.viewer, box.sliders, box.packed, box.view, box.window, box.chooser = viewer, sliders, packed, view, (level, width), chooser
     box.go_to = lambda world_mm: go_to(viewer, packed, world_mm)
+    box.show = lambda name: setattr(chooser, "value", name) if name in chooser.options else None
+    box.refresh = lambda changed: _refresh(viewer, packed, changed)
+    chooser.observe(lambda change: _set_opacities(sliders, SHOWS[change["new"]]), "value")
     return box
+
+
+def _set_opacities(sliders: Mapping[str, Any], wanted: Mapping[str, float]) -> None:
+    for name, slider in sliders.items():
+        group = name if name in PICTURES or name in ERRORS else "masks"
+        slider.value = wanted.get(group, 0.0)
+
+
+def _window_sliders(volume: Any, packed: Packed) -> tuple[Any, Any]:
+    """Return sliders of level and width in percent of the first window, linked to the FLAIR's black and white."""
+    import ipywidgets as widgets
+
+    low, high = packed.window
+    level = widgets.FloatSlider(50.0, min=-10.0, max=140.0, step=1.0, description="level, %", **{**_SLIDER, "readout": True})
+    width = widgets.FloatSlider(100.0, min=5.0, max=200.0, step=1.0, description="window, %", **{**_SLIDER, "readout": True})
+
+    def apply(_: Any = None) -> None:
+        grey = [low + (high - low) * (level.value + side * width.value / 2) / 100 for side in (-1, 1)]
+        volume.cal_min, volume.cal_max = grey[0], grey[1]
+
+    level.observe(apply, "value")
+    width.observe(apply, "value")
+    return level, width
+
+
+def _refresh(viewer: Any, packed: Packed, case: Case) -> None:
+    """Send the voxels of the masks that changed; the layers must be those that were loaded."""
+    for volume, name in zip(viewer.volumes[1:], list(packed.layers), strict=True):
+        data = case.layers().get(name)
+        if data is None or name in PICTURES:
+            continue
+        new = packed.fit(data, case.flair.affine).ravel(order="F")
+        changed = np.flatnonzero(new != packed.layers[name].ravel(order="F"))
+        if changed.size:
+            # ipyniivue's own message for a part of an image; it draws the volume anew and leaves the view alone.
+            what = {"attr": "img", "type": "uint8", "indices_type": "uint32"}
+            volume.send({"type": "buffer_update", "data": what}, buffers=[changed.astype(np.uint32).tobytes(), new[changed].tobytes()])
+            packed.layers[name] = new.reshape(packed.image.shape, order="F")
 
 
 def go_to(viewer: Any, packed: Packed, world_mm: NDArray) -> None:
@@ -78,10 +139,10 @@ def _viewer(packed: Packed, head: bool) -> tuple[Any, list[tuple[str, float]]]:
         back_color=(0.0, 0.0, 0.0, 1.0),
         multiplanar_show_render=ShowRender.ALWAYS if packed.stripped or head else ShowRender.NEVER,
     )
-    volumes = [_volume("FLAIR", packed.image, packed.affine, "gray", 255)]
+    volumes = [{**_volume("FLAIR", packed.image, packed.affine, "gray", packed.window[1]), "cal_min": packed.window[0]}]
     starts = []
     for name, layer in packed.layers.items():
-        starts.append((name, 0.0 if name in PICTURES else OPACITY))
+        starts.append((name, 0.0 if name in PICTURES or name in ERRORS else OPACITY))
         volumes.append(
             {**_volume(name, layer, packed.affine, PICTURES.get(name, "red"), 255 if name in PICTURES else 1), "opacity": starts[-1][1]}
         )
@@ -105,7 +166,7 @@ def _volume(name: str, data: NDArray, affine: NDArray, colour: str, highest: flo
         "data": nifti_bytes(data, affine),
         "name": f"{name}.nii",
         "colormap": colour,
-        "cal_min": 0.0 if name == "FLAIR" else min(5.0, highest / 2),
+        "cal_min": min(5.0, highest / 2),
         "cal_max": float(highest),
         "colorbar_visible": False,
     }

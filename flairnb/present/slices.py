@@ -175,8 +175,15 @@ def named_overlays(overlays: Overlays, shape: tuple[int, ...]) -> list[tuple[str
     return [(name, np.asarray(mask) > 0) for name, mask in pairs]
 
 
-def mosaic(
-    image: Image, overlays: Overlays = None, *, count: int = 12, columns: int = 4, title: str = "", footer: str = CONVENTION
+def mosaic(  # noqa: PLR0913 - by name only
+    image: Image,
+    overlays: Overlays = None,
+    *,
+    count: int = 12,
+    columns: int = 4,
+    title: str = "",
+    footer: str = CONVENTION,
+    window: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw axial slices of an examination with outlines of masks.
 
@@ -195,6 +202,8 @@ def mosaic(
         Above the picture.
     footer : str
         Below the picture.
+    window : tuple of float, optional
+        Intensities shown as black and white; else percentiles of the brain.
 
     Returns
     -------
@@ -209,12 +218,12 @@ def mosaic(
     pairs = [(name, to_ras(mask, image.affine)) for name, mask in named_overlays(overlays, image.shape)]
     stack = as_stack(image)
     brain = dict(pairs).get("brain")
-    window = grey_window(stack.data, brain)
-    inside = brain if brain is not None and brain.any() else stack.data > window[0] + 0.1 * (window[1] - window[0])
+    own = grey_window(stack.data, brain)
+    inside = brain if brain is not None and brain.any() else stack.data > own[0] + 0.1 * (own[1] - own[0])
     lesions = [mask for name, mask in pairs if name != "brain"]
     lesion_area = sum((mask.sum(axis=(0, 1)) for mask in lesions), np.zeros(stack.data.shape[2]))
     looks = [(mask, look(name, number)) for number, (name, mask) in enumerate(pairs)]
     box = in_plane_box(inside, stack.spacing_mm)
     chosen = choose_slices(lesion_area, inside.sum(axis=(0, 1)), count)
-    tiles = [axial_tile(stack, k, box, window, looks) for k in chosen]
+    tiles = [axial_tile(stack, k, box, window or own, looks) for k in chosen]
     return draw_grid(tiles, columns, title, [(how.label, how) for _, how in looks], footer)

@@ -76,6 +76,8 @@ LOOKS = {
     "bianca": Look("BIANCA-style kNN", "#E69F00", "#E69F00", DOTTED, "^", ".."),
     "threshold": Look("Plain threshold", "#E69F00", "#E69F00", DOTTED, "v", "xx"),
     "brain": Look("Brain", "#009E73", "#3CE0B0", SOLID, "_", ""),
+    "missed": Look("Missed", "#D55E00", "#D55E00", SOLID, "_", ""),
+    "extra": Look("Extra", "#CC79A7", "#E377E3", SOLID, "_", ""),
     "lesion": Look("Lesion (U-Net)", "#0072B2", "#F0E442", SOLID, "o", ""),
 }
 

@@ -20,7 +20,7 @@ NO_BRAIN = (
     "No brain mask: 3D is left out, because a head in 3D shows a face. Give a brain mask, or say head=True where the data may be shown so."
 )
 LOADING = {
-    "niivue": "The viewer below loads in some seconds. Drag: move the cross; right-drag: grey window; wheel: slices.",
+    "niivue": "The viewer below loads in some seconds. Click or drag: move the cross; wheel: slices.",
     "itkwidgets": "The 3D view below loads in some seconds, or a minute on a computer without a graphics card.",
 }
 
@@ -31,8 +31,8 @@ class CaseView:
 
     Attributes
     ----------
-    figure : Figure
-        Always there; what remains in a saved page.
+    figure : Figure or None
+        What remains in a saved page.
     widget : ipywidgets widget or None
         `widget.viewer` is the viewer itself.
     way : str
@@ -41,7 +41,7 @@ class CaseView:
         Shown between the two.
     """
 
-    figure: Figure
+    figure: Figure | None
     widget: Any
     way: str
     note: str
@@ -49,14 +49,15 @@ class CaseView:
     def _ipython_display_(self) -> None:
         from IPython.display import Markdown, display
 
-        display(self.figure)
+        if self.figure is not None:
+            display(self.figure)
         if self.note:
             display(Markdown(self.note))
         if self.widget is not None:
             display(self.widget)
 
 
-def show_case(case: Case, way: str = "auto", head: bool = False, count: int = 8) -> CaseView:
+def show_case(case: Case, way: str = "auto", head: bool = False, count: int = 8, figure: bool = True) -> CaseView:
     """Show a case with its masks.
 
     Parameters
@@ -71,6 +72,8 @@ def show_case(case: Case, way: str = "auto", head: bool = False, count: int = 8)
         Also show what is outside the brain. Off: a head in 3D shows a face.
     count : int
         Slices of the still picture.
+    figure : bool
+        Draw the still picture; False where it is there already.
 
     Returns
     -------
@@ -87,28 +90,39 @@ def show_case(case: Case, way: str = "auto", head: bool = False, count: int = 8)
     if way not in WAYS:
         raise InputError(f"way: expected one of {', '.join(WAYS)}, received {way!r}.")
     way = automatic() if way == "auto" else way
-    figure = still(case, count)
+    drawn = still(case, count) if figure else None
     if way == "static":
-        return CaseView(figure, None, way, "")
+        return CaseView(drawn, None, way, "")
     if not (case.has_brain or head) and way == "itkwidgets":
-        return CaseView(figure, None, "static", NO_BRAIN)
+        return CaseView(drawn, None, "static", NO_BRAIN)
     check_installed(way)
     if way == "niivue":
         from flairnb.present.niivue_viewer import niivue_widget
 
         note = LOADING[way] if case.has_brain or head else f"{LOADING[way]} {NO_BRAIN}"
-        return CaseView(figure, niivue_widget(case, head), way, note)
+        return CaseView(drawn, niivue_widget(case, head), way, note)
     from flairnb.present.itk_viewer import itk_widget
 
-    return CaseView(figure, itk_widget(case, head), way, LOADING[way])
+    return CaseView(drawn, itk_widget(case, head), way, LOADING[way])
 
 
-def still(case: Case, count: int = 8) -> Figure:
-    """Draw axial slices with the outlines of all masks, R and L, and a scale in mm."""
-    from flairnb.present.slices import mosaic
+def still(case: Case, count: int = 8, window: tuple[float, float] = (50.0, 100.0)) -> Figure:
+    """Draw axial slices with the outlines of all masks, R and L, and a scale in mm.
+
+    Parameters
+    ----------
+    case : Case
+    count : int
+    window : (level, width)
+        In percent of the brain's own grey window.
+    """
+    from flairnb.present.slices import grey_window, mosaic
 
     brain = {"brain": case.brain} if case.has_brain else {}
-    return mosaic(case.flair, {**brain, **case.masks}, count=count, title=case.name, footer=f"{CONVENTION} {NOT_CLINICAL}")
+    low, high = grey_window(case.flair.data, case.brain)
+    grey = tuple(low + (high - low) * (window[0] + side * window[1] / 2) / 100 for side in (-1, 1))
+    footer = f"{CONVENTION} {NOT_CLINICAL}"
+    return mosaic(case.flair, {**brain, **case.masks}, count=count, title=case.name, footer=footer, window=grey)
 
 
 def automatic() -> str:

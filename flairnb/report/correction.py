@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flairnb.errors import InputError
-from flairnb.geometry import spacing_mm
+from flairnb.geometry import canonical_axes, spacing_mm
 
 if TYPE_CHECKING:
     import os
@@ -42,6 +42,12 @@ class Correction:
         self.mask: NDArray[np.bool_] = np.array(mask, dtype=bool)
         self._before: list[NDArray[np.bool_]] = []
         self.edits: list[dict[str, Any]] = []
+        self._saved: NDArray[np.bool_] = self.mask
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether the mask differs from what was given or last saved."""
+        return not np.array_equal(self.mask, self._saved)
 
     def brush(self, centre_mm: ArrayLike, radius_mm: float, add: bool = True) -> float:
         """Add or erase a ball; return by how many ml the mask changed.
@@ -53,6 +59,51 @@ class Correction:
         ball = self._distance(centre_mm) <= radius_mm
         ball[self._voxel(centre_mm)] = True
         return self._change(self.mask | ball if add else self.mask & ~ball, "add" if add else "erase", centre_mm, radius_mm=radius_mm)
+
+    def stroke(self, points_mm: ArrayLike, radius_mm: float, add: bool = True, in_slice: bool = True) -> float:
+        """Add or erase what a brush touches on its way along points; return by how many ml the mask changed.
+
+        Parameters
+        ----------
+        points_mm : (n, 3) array_like
+            The brush's way, straight from point to point; 1 point is a dab.
+        radius_mm : float
+        add : bool
+            False erases.
+        in_slice : bool
+            Only the axial slice that the first point lies in; else a ball
+            goes along, through slices.
+        """
+        if not 0 < radius_mm <= REACH_MM:
+            raise InputError(f"brush: expected a radius above 0 and up to {REACH_MM:g} mm, received {radius_mm:g}.")
+        way = np.asarray(points_mm, dtype=float).reshape(-1, 3)
+        touched = np.zeros(self.mask.shape, dtype=bool)
+        starts, ends = (way, way) if len(way) == 1 else (way[:-1], way[1:])
+        for start, end in zip(starts, ends, strict=True):
+            self._touch(touched, start, end, radius_mm, in_slice)
+        action = "paint" if add else "wipe"
+        return self._change(
+            self.mask | touched if add else self.mask & ~touched, action, way[0], radius_mm=radius_mm, points=len(way), in_slice=in_slice
+        )
+
+    def _touch(self, touched: NDArray[np.bool_], start: NDArray, end: NDArray, radius_mm: float, in_slice: bool) -> None:
+        """Mark the voxels within the radius of a line; the voxels at its ends always."""
+        first, last = (np.array(self._voxel(point)) for point in (start, end))
+        reach = np.ceil(radius_mm / spacing_mm(self.flair.affine)).astype(int) + 1
+        low = np.maximum(np.minimum(first, last) - reach, 0)
+        high = np.minimum(np.maximum(first, last) + reach + 1, self.mask.shape)
+        if in_slice:
+            axis = int(canonical_axes(self.flair.affine)[0][2])
+            low[axis], high[axis] = first[axis], first[axis] + 1
+        at = np.stack(np.meshgrid(*[np.arange(a, b) for a, b in zip(low, high, strict=True)], indexing="ij"), axis=-1)
+        world = at @ self.flair.affine[:3, :3].T + self.flair.affine[:3, 3]
+        along = end - start
+        share = np.clip((world - start) @ along / max(float(along @ along), 1e-9), 0.0, 1.0)
+        away = np.linalg.norm(world - start - share[..., None] * along, axis=-1)
+        touched[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] |= away <= radius_mm
+        touched[tuple(first)] = True
+        if not in_slice:
+            touched[tuple(last)] = True
 
     def erase_lesion(self, at_mm: ArrayLike) -> float:
         """Erase the whole connected region at a point; nothing where there is none."""
@@ -131,9 +182,10 @@ class Correction:
             "Edits": self.edits,
         }
         write_sidecar(path, sources, extra=extra)
+        self._saved = self.mask
         return path
 
-    def _change(self, changed: NDArray[np.bool_], action: str, at_mm: ArrayLike, **how: float) -> float:
+    def _change(self, changed: NDArray[np.bool_], action: str, at_mm: ArrayLike, **how: Any) -> float:
         ml = (int(changed.sum()) - int(self.mask.sum())) * self.flair.voxel_volume_ml
         if abs(ml) > LARGEST_ML:
             raise InputError(f"{action}: expected a change of up to {LARGEST_ML:g} ml, found {abs(ml):.0f} ml. Lower the tolerance.")

@@ -109,7 +109,7 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     All files are written to a temporary folder beside `out_dir` and moved in
     when the last one is complete.
     """
-    from flairnb.report.patient_files import summary_of, write_all
+    from flairnb.report.patient_files import summary_of, t1w_facts, write_all
 
     timer = StageTimer()
     threads = int(threads or machine()["cores"])
@@ -131,6 +131,8 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     prepare, infer = settings_for(network, method)
     case, segmentation = segment_image(flair, network, prepare, infer, timer=timer, threads=threads, **given)
     summary = summary_of(flair, network, case, segmentation, (prepare, infer), weights)
+    if examination is None:
+        summary["input"] |= t1w_facts(given["t1w"], case)
     with timer("look for doubts"):
         summary["notes"] = [*notes, *doubts_of_input(case, given["t1w"]), *summary["notes"]]
     if examination is not None:

@@ -72,6 +72,14 @@ def summary_of(
     }
 
 
+def t1w_facts(t1w: Image | None, case: PreparedCase) -> dict[str, Any]:
+    """Return the T1w's file name and the registration (FLAIR to T1w world, RAS mm), for those who want to look at both."""
+    if t1w is None or t1w.path is None:
+        return {}
+    xfm = {} if case.t1w_xfm is None else {"flair_to_t1w": np.round(case.t1w_xfm, 6).tolist()}
+    return {"t1w": t1w.path.name, **xfm}
+
+
 def write_all(  # noqa: PLR0913 - one examination, all that is known of it
     out_dir: Path,
     stem: str,

@@ -114,6 +114,7 @@ def _one_case(run: Run, case: dict[str, str], network: Network, trust: list[pd.D
     timer = StageTimer()
     prepare, infer = settings_for(network, None)
     prepared, found = segment_image(flair, network, prepare, infer, timer=timer, threads=run.jobs, t1w=t1w)
+    _keep_for_review(run, case["participant_id"], prepared, found)
     results = {SHIPPED: found}
     if (fitted := fitted_in(run)) is not None:
         results |= segment_with_baselines(fitted, _prepared_coarse(flair, prepared.brain_native), t1w)
@@ -247,6 +248,24 @@ def _names(case: dict[str, str], method: str) -> dict[str, str]:
 
 def _mask_path(run: Run, participant: str, method: str) -> Path:
     return run.path(f"real/sub-{participant}_label-lesion_desc-{method}_mask.nii.gz")
+
+
+def _keep_for_review(run: Run, participant: str, prepared: Any, found: Any) -> None:
+    """Keep brain, probability and registration, so that notebook 10 can show the case with T1w and in 3D."""
+    from flairnb.images import write_image
+    from flairnb.naming import derivative_path
+    from flairnb.prepare.bridge import write_xfm
+    from flairnb.provenance import write_sidecar
+
+    flair, folder, stem = prepared.flair, _mask_path(run, participant, SHIPPED).parent, f"sub-{participant}"
+    sources = [flair.path] if flair.path else []
+    brain = write_image(derivative_path(folder, stem, "mask", desc="brain"), prepared.brain_native, flair, np.uint8)
+    probability = derivative_path(folder, stem, "probseg", label="lesion", desc="unet")
+    written = [brain, write_image(probability, found.probability, flair, np.float32)]
+    if prepared.t1w_xfm is not None:
+        written.append(write_xfm(folder / f"{stem}_from-T1w_to-FLAIR_mode-image_xfm.txt", prepared.t1w_xfm))
+    for path in written:
+        write_sidecar(path, sources, extra={"Method": SHIPPED})
 
 
 def _keep_mask(run: Run, participant: str, method: str, mask: Any, flair: Any) -> None:

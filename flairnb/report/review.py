@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flairnb.errors import InputError, MissingDataError
+from flairnb.present.case_view import READERS
 from flairnb.report import reading_log, review_cases
 from flairnb.report.correction import Correction
 from flairnb.report.reading_log import FILE, Reading
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 LESION_COLUMNS = ("lesion", "volume_ml", "max_in_plane_diameter_mm", "centroid_r_mm", "centroid_a_mm", "centroid_s_mm")
 #: Whose mask is opened first.
 FIRST = ("unet", "shipped", "lesion")
-READERS = ("manual", "manual2")
+#: Who corrected, where nobody said so and the work would be lost.
+UNNAMED = "unnamed"
 
 
 class Session:
@@ -47,10 +49,11 @@ class Session:
     def __init__(self, cases: pd.DataFrame, folder: Path, reader: str = "", blinded: bool = False, seed: int = 2019) -> None:
         if cases.empty:
             raise MissingDataError("review: expected cases to read, found none. Widen the choice.")
-        self.cases, self.folder, self.reader, self.blinded, self.seed = cases, Path(folder), reader, blinded, seed
+        self.all_cases = self.cases = cases
+        self.folder, self.reader, self.blinded, self.seed = Path(folder), reader, blinded, seed
         self.place = -1
         self.case: Case | None = None
-        self.correction: Correction | None = None
+        self.corrections: dict[str, Correction] = {}
         self._opened = time.monotonic()
 
     @property
@@ -59,16 +62,40 @@ class Session:
         return self.folder / FILE
 
     def open(self, place: int = 0) -> Case:
-        """Open a case by its place in the list (the last is followed by the first) and start the clock."""
+        """Open a case by its place in the list (the last is followed by the first) and start the clock.
+
+        Strokes on the case before that were not saved are saved first.
+        """
+        self.leave()
         self.place = place % len(self.cases)
         self.case = review_cases.load_case(self.cases.iloc[self.place])
-        self.correction = None
         self._opened = time.monotonic()
         return self.case
+
+    def leave(self) -> list[Path]:
+        """Save corrections that were not saved, as `UNNAMED` without a reader, and close the case."""
+        saved = [self._save(method, self.reader.strip() or UNNAMED) for method, one in self.corrections.items() if one.unsaved]
+        self.corrections, self.case = {}, None
+        return saved
 
     def next(self, step: int = 1) -> Case:
         """Open the next case, or the one before by a step of -1."""
         return self.open(self.place + step)
+
+    def choose(self, split: str = "", diagnosis: str = "", order: str = "dice") -> pd.DataFrame:
+        """Narrow and sort the cases ("" for all) and start at their first.
+
+        Raises
+        ------
+        MissingDataError
+            When none is left; the choice before then stays.
+        """
+        kept = review_cases.arrange(self.all_cases, split, diagnosis, order)
+        if kept.empty:
+            raise MissingDataError(f"review: expected cases of split {split or 'any'}, diagnosis {diagnosis or 'any'}; found none.")
+        self.leave()
+        self.cases = kept
+        return self.cases
 
     def names(self) -> dict[str, str]:
         """Return what the reader may judge: the shown name to the true one."""
@@ -79,22 +106,29 @@ class Session:
             return {name: name for name in methods}
         return reading_log.letters(sorted(methods), case.name, self.reader, self.seed)
 
-    def seen(self, shown_name: str) -> Case:
-        """Return the case as the reader sees it: blinded, one mask under its letter; else the readers' masks beside it."""
+    def others(self, shown_name: str) -> list[str]:
+        """Return the masks that may be laid beside a method's; none for a blinded reader."""
+        return [] if self.blinded else [name for name in self._case().masks if name not in READERS and name != self._method(shown_name)]
+
+    def seen(self, shown_name: str, beside_name: str = "") -> Case:
+        """Return the case as the reader sees it: blinded, one mask under its letter; else the readers' masks beside it.
+
+        A mask being corrected is seen as it is now. `beside_name` adds one of `others`.
+        """
         case, method = self._case(), self._method(shown_name)
-        mask = self.correction.mask if self.correction and self.correction.method == method else case.masks[method]
+        mask = self.corrections[method].mask if method in self.corrections else case.masks[method]
         if self.blinded:
             return replace(case, masks={shown_name: mask}, probability=None)
         beside = {name: case.masks[name] for name in READERS if name in case.masks and name != method}
-        changed = {"corrected": mask} if mask is not case.masks[method] else {}
-        return replace(case, masks={**beside, method: case.masks[method], **changed})
+        more = {beside_name: case.masks[beside_name]} if beside_name in self.others(shown_name) else {}
+        return replace(case, masks={**beside, method: mask, **more})
 
     def lesions(self, shown_name: str) -> pd.DataFrame:
         """Return the lesions of a mask, the largest first: volume, longest in-plane diameter, centre in mm."""
         from flairnb.evaluate.components import lesion_table
 
         case, method = self._case(), self._method(shown_name)
-        mask = self.correction.mask if self.correction and self.correction.method == method else case.masks[method]
+        mask = self.corrections[method].mask if method in self.corrections else case.masks[method]
         return lesion_table(mask, case.flair.affine)[list(LESION_COLUMNS)].reset_index(drop=True)
 
     def measure(self, shown_name: str) -> str:
@@ -124,11 +158,11 @@ class Session:
     def correct(self, shown_name: str) -> Correction:
         """Return the correction of a mask, started if need be."""
         case, method = self._case(), self._method(shown_name)
-        if self.correction is None or self.correction.method != method:
-            self.correction = Correction(case.flair, case.masks[method], method)
-        return self.correction
+        if method not in self.corrections:
+            self.corrections[method] = Correction(case.flair, case.masks[method], method)
+        return self.corrections[method]
 
-    def save_correction(self) -> Path:
+    def save_correction(self, shown_name: str) -> Path:
         """Write the corrected mask as a new file into ``corrected/`` beside the log.
 
         Raises
@@ -136,10 +170,20 @@ class Session:
         InputError
             When nothing was changed, or without a reader.
         """
-        if self.correction is None or not self.correction.edits:
+        method = self._method(shown_name)
+        if method not in self.corrections or not self.corrections[method].edits:
             raise InputError("correction: expected a change to save, found none. Add or erase something first.")
-        source = review_cases.files_of(self.cases.iloc[self.place])[f"mask:{self.correction.method}"]
-        return self.correction.save(self.folder / "corrected", self._case().name, self.reader, source)
+        return self._save(method, self.reader)
+
+    def _save(self, method: str, reader: str) -> Path:
+        source = review_cases.files_of(self.cases.iloc[self.place])[f"mask:{method}"]
+        return self.corrections[method].save(self.folder / "corrected", self._case().name, reader, source)
+
+    def progress(self) -> str:
+        """Return how many of the cases the reader has judged, in words."""
+        log = self.log()
+        read = set(log.loc[log["reader"] == self.reader.strip(), "case"]) & set(self.cases["case"])
+        return f"{len(read)} of {len(self.cases)} cases read"
 
     def log(self) -> pd.DataFrame:
         """Return everything said so far by anyone."""
@@ -214,6 +258,23 @@ def together(session: Session) -> object:
 
         return Markdown("*Fewer than two readers so far.*")
     return table.round(2)
+
+
+def verdicts_and_dice(session: Session) -> object:
+    """Return the Dice of what got which verdict, or a sentence while there is none of both.
+
+    Last verdicts on the network's masks count, of cases with a reference.
+    """
+    import pandas as pd
+
+    last = reading_log.latest(session.log())
+    last = last[last["method"].isin(review_cases.SORTED_BY)].merge(session.all_cases[["case", "dice"]].dropna(), on="case")
+    if last.empty:
+        from IPython.display import Markdown
+
+        return Markdown("*No verdict yet on a network's mask with a known Dice.*")
+    found = last.groupby("verdict")["dice"].agg(["count", "min", "median", "max"]).reindex(list(reading_log.VERDICTS))
+    return pd.DataFrame(found.assign(count=found["count"].fillna(0).astype(int))).round(2)
 
 
 def numbers(session: Session) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,13 +73,21 @@ def find_cases(
     else:
         rows = of_folder(Path(source).expanduser(), Path(data_dir).expanduser() if data_dir else None)
     table = pd.DataFrame(rows, columns=[*SHOWN, "files"])
-    for column, wanted in (("split", split), ("diagnosis", diagnosis)):
-        table = table[table[column].str.lower() == wanted.lower()] if wanted else table
-    if table.empty:
+    kept = arrange(table, split, diagnosis, order)
+    if kept.empty:
         raise MissingDataError(
             f"review: expected cases of source {source if source in (COHORT, REAL) else 'folder'!r}, split {split or 'any'!r}, "
             f"diagnosis {diagnosis or 'any'!r}, found none. Widen the choice, or make masks first: flairnb run 04, or flairnb segment."
         )
+    return kept
+
+
+def arrange(table: pd.DataFrame, split: str = "", diagnosis: str = "", order: str = "dice") -> pd.DataFrame:
+    """Return the cases of a split and a diagnosis ("" for all) in an order of `ORDERS` ("" as they are); maybe none."""
+    for column, wanted in (("split", split), ("diagnosis", diagnosis)):
+        table = table[table[column].str.lower() == wanted.lower()] if wanted else table
+    if not order:
+        return table.reset_index(drop=True)
     key = table["volume_error_ml"].abs() if order == "volume_error_ml" else table[order]
     return table.loc[key.sort_values(ascending=ORDERS[order], na_position="last", kind="stable").index].reset_index(drop=True)
 
@@ -109,8 +116,8 @@ def load_case(row: Any, methods: tuple[str, ...] = ()) -> Case:
             masks[name[5:]] = read_mask(path, like=flair, what=f"{name[5:]} mask")
     brain = read_mask(files["brain"], like=flair, what="brain mask") if "brain" in files else None
     probability = read_image(files["probability"], "probability").data if "probability" in files else None
-    t1w = _on(flair, read_image(files["t1w"], "T1w")) if "t1w" in files else None
-    return Case(str(row["case"]), replace(flair, header=flair.header), masks, brain, t1w, probability)
+    t1w = t1w_on(flair, files) if "t1w" in files else None
+    return Case(str(row["case"]), flair, masks, brain, t1w, probability, t1w_by_header="xfm" not in files)
 
 
 def files_of(row: Any) -> dict[str, str]:
@@ -142,13 +149,15 @@ def of_folder(folder: Path, data_dir: Path | None = None) -> list[dict[str, Any]
     for path in summaries:
         stem, summary = path.name.removesuffix(_SUMMARY), read_json(path)
         files = {"flair": str(_flair_of(path.parent, summary, stem, data_dir)), **_results(path.parent, stem)}
+        if (t1w := find_flair(path.parent, summary, data_dir, "t1w")) is not None:
+            files |= {"t1w": str(t1w), **({"xfm": str(path)} if "flair_to_t1w" in summary["input"] else {})}
         rows.append(_row(stem, "", "", files, expected_dice=summary.get("expected_dice"), volume_ml=summary.get("lesion_volume_ml")))
     return rows
 
 
-def find_flair(folder: Path, summary: dict[str, Any], data_dir: Path | None = None) -> Path | None:
-    """Return the FLAIR that a summary is of, from the folder, the one above it or `data_dir`; None if in none of them."""
-    name = str(summary.get("input", {}).get("flair", ""))
+def find_flair(folder: Path, summary: dict[str, Any], data_dir: Path | None = None, which: str = "flair") -> Path | None:
+    """Return the FLAIR (or "t1w") of a summary, from the folder, the one above it or `data_dir`; None if in none of them."""
+    name = str(summary.get("input", {}).get(which, ""))
     places = [folder / name, folder.parent / name]
     if data_dir is not None and name:
         places += sorted(data_dir.rglob(name))
@@ -174,7 +183,8 @@ def _results(folder: Path, stem: str) -> dict[str, str]:
     for key, name in (("brain", "desc-brain_mask"), ("probability", "label-lesion_desc-unet_probseg")):
         path = folder / f"{stem}_{name}.nii.gz"
         found |= {key: str(path)} if path.is_file() else {}
-    return found
+    xfm = folder / f"{stem}_from-T1w_to-FLAIR_mode-image_xfm.txt"
+    return found | ({"xfm": str(xfm)} if xfm.is_file() else {})
 
 
 def _of_cohort(run: Run | None) -> list[dict[str, Any]]:
@@ -221,7 +231,7 @@ def _of_real(run: Run | None) -> list[dict[str, Any]]:
         name = case["participant_id"]
         files = {"flair": case["flair"], **{key: case[key] for key in ("t1w",) if case[key]}}
         files |= {"mask:manual": case["reference_mask"]} if case["reference_mask"] else {}
-        files |= _results(run.work_dir / "real", name)
+        files |= _results(run.work_dir / "real", f"sub-{name}")
         known = scores.get(name, {})
         error = float(known.get("predicted_ml", np.nan)) - float(known.get("reference_ml", np.nan))
         values = {"dice": known.get("dice"), "expected_dice": known.get("expected_dice"), "volume_ml": known.get("predicted_ml")}
@@ -249,8 +259,22 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _on(flair: Image, t1w: Image) -> NDArray[np.float32]:
-    """Return the T1w on the FLAIR's grid, by what both headers say (no registration: a layer to look at)."""
-    from flairnb.geometry import resample
+def t1w_on(flair: Image, files: dict[str, str]) -> NDArray[np.float32]:
+    """Return the T1w on the FLAIR's grid, by the registration that was kept with the results.
 
-    return resample(t1w.data, t1w.affine, flair.grid)
+    Parameters
+    ----------
+    flair : Image
+    files : mapping
+        "t1w", and "xfm": an ITK transform, or the summary of `flairnb segment`
+        that holds one. Without it by what both headers say, which is wrong by
+        as much as the patient moved.
+    """
+    from flairnb.geometry import resample
+    from flairnb.prepare.bridge import read_xfm
+
+    t1w, xfm = read_image(files["t1w"], "T1w"), files.get("xfm", "")
+    world = None
+    if xfm:
+        world = np.array(read_json(xfm)["input"]["flair_to_t1w"]) if xfm.endswith(".json") else read_xfm(xfm)
+    return resample(t1w.data, t1w.affine, flair.grid, world=world)

@@ -1,35 +1,62 @@
-"""A box that tells Python which key was pressed; JupyterLab's own shortcuts do not hear it."""
+"""Tell Python which key was pressed in the room around a box; JupyterLab's own shortcuts do not hear it."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
+ROOM = "flairnb-room"
 _SCRIPT = """
 export default {
   render({ model, el }) {
     const box = document.createElement("div");
     box.tabIndex = 0;
-    box.className = "flairnb-keys lm-mod-override";
-    box.setAttribute("data-lm-suppress-shortcuts", "true");
-    box.textContent = "click here to use the keys";
+    box.className = "flairnb-keys";
     box.style.cssText = "border: 1px dashed currentColor; border-radius: 4px; padding: 4px 10px; width: max-content; cursor: pointer";
-    box.addEventListener("keydown", (event) => {
-      if (!model.get("listens").includes(event.key) || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      event.stopPropagation();
-      model.set("pressed", event.key);
-      model.set("count", model.get("count") + 1);
-      model.save_changes();
-    });
     el.appendChild(box);
+    const listens = (room) => {
+      const says = () => {
+        const on = room.contains(document.activeElement) && !typing(document.activeElement);
+        box.textContent = on ? "keys are on" : "keys are off: click into the room";
+      };
+      const typing = (e) => e.matches?.("textarea, select, input:not([type=range], [type=checkbox], [type=radio])");
+      room.setAttribute("data-lm-suppress-shortcuts", "true");
+      if (!room.hasAttribute("tabindex")) room.tabIndex = -1;
+      room.style.outline = "none";
+      room.addEventListener("pointerup", (event) => {
+        if (!event.target.closest("input, textarea, select, button, .widget-slider")) room.focus({ preventScroll: true });
+      });
+      room.addEventListener("focusin", says);
+      room.addEventListener("focusout", () => setTimeout(says, 0));
+      room.addEventListener("keydown", (event) => {
+        if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+        if (!model.get("listens").includes(event.key)) return;
+        event.preventDefault();
+        event.stopPropagation();
+        model.set("pressed", event.key);
+        model.set("count", model.get("count") + 1);
+        model.save_changes();
+      });
+      says();
+    };
+    // The room is not in the page yet while its parts are drawn.
+    const wait = (tries) => {
+      const room = el.closest(".flairnb-room");
+      if (room) listens(room);
+      else if (tries) setTimeout(() => wait(tries - 1), 100);
+      else listens(box);
+    };
+    wait(50);
   },
 };
 """
 
 
 def key_catcher(keys: str) -> Any:
-    """Return a widget whose `count` changes with every press of one of `keys`, and whose `pressed` says which."""
+    """Return a widget whose `count` changes with every press of one of `keys`, and whose `pressed` says which.
+
+    Keys count anywhere in the nearest widget around it that has the class `ROOM`, but for fields of text.
+    """
     return _catcher_class()(listens=keys)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,22 @@ import numpy as np
 from flairnb.errors import FlairnbError
 from flairnb.present import viewer
 from flairnb.present.style import look, to_png
+from flairnb.report import reading_log
 from flairnb.report.reading_log import VERDICTS
+from flairnb.report.review_cases import ORDERS
+from flairnb.report.review_edit import EditPanel
+from flairnb.report.review_keys import ROOM
 
 if TYPE_CHECKING:
     from flairnb.report.review import Session
 
-KEYS = {"n": "next case", "p": "case before", "l": "next lesion", "o": "outlines on or off"}
-HELP = "Keys, after a click into this box: " + ", ".join(f"<b>{key}</b> {what}" for key, what in KEYS.items()) + "."
+KEYS = {
+    "n": "next case", "p": "case before", "l": "next lesion", "k": "lesion before", "m": "next mask", "o": "outlines on or off",
+    "e": "errors", "f": "probability", "t": "T1w", "w": "narrower grey window", "W": "wider",
+}  # fmt: skip
+SHOW_KEYS = {"e": "errors", "f": "probability", "t": "T1w"}
+HELP = "Keys: " + ", ".join(f"<b>{key}</b> {what}" for key, what in KEYS.items()) + "."
+ALL = "all"
 
 
 class ReviewRoom:
@@ -38,40 +48,64 @@ class ReviewRoom:
         import ipywidgets as w
 
         self.session, self._opening = session, False
-        labels = [(f"{n + 1}. {self._label(n)}", n) for n in range(len(session.cases))]
-        self.case = w.Dropdown(options=labels, description="case", layout={"width": "420px"})
+        self.case = w.Dropdown(description="case", layout={"width": "420px"})
         self.reader = w.Text(value=session.reader, description="reader", placeholder="initials", layout={"width": "200px"})
+        self.blinded = w.Checkbox(session.blinded, description="blinded", indent=False, layout={"width": "90px"})
         self.way = w.Dropdown(options=["niivue", "itkwidgets", "static"], value=way, description="viewer", layout={"width": "220px"})
         self.mask = w.Dropdown(description="mask", layout={"width": "320px"})
-        self.lesion = w.Select(description="lesions", rows=6, layout={"width": "520px"})
+        self.beside = w.Dropdown(description="beside it", layout={"width": "320px"})
+        self.lesion = w.Select(description="lesions", rows=6, layout={"width": "420px"})
         self.comment = w.Text(description="comment", placeholder="no names, no dates of birth", layout={"width": "420px"})
-        self.radius = w.FloatSlider(4.0, min=1.0, max=15.0, step=0.5, description="brush, mm")
-        self.says, self.picture, self.stage = w.HTML(), w.Image(format="png", layout={"width": "860px"}), w.VBox()
+        self.level = w.FloatSlider(50.0, min=-10.0, max=140.0, step=1.0, description="level, %", continuous_update=False)
+        self.width = w.FloatSlider(100.0, min=5.0, max=200.0, step=1.0, description="window, %", continuous_update=False)
+        self.says, self.done, self.picture, self.stage = w.HTML(), w.HTML(), w.Image(format="png", layout={"width": "860px"}), w.VBox()
+        self.edit = EditPanel(self)
         self.keys = self._keys()
-        self.verdicts = [self._button(verdict, lambda v=verdict: self._judge(v), "primary") for verdict in VERDICTS]
-        before, after = self._button("before", lambda: self._step(-1)), self._button("next case", lambda: self._step(1))
-        strokes = {
-            "add here": lambda c, at: c.brush(at, self.radius.value),
-            "erase here": lambda c, at: c.brush(at, self.radius.value, add=False),
-            "erase lesion": lambda c, at: c.erase_lesion(at),
-            "grow here": lambda c, at: c.grow(at),
-            "undo": lambda c, at: c.undo(),
-        }
-        edits = [self._button(name, lambda f=f: self._edit(f)) for name, f in strokes.items()]
-        self.save = self._button("save corrected mask", self._save, "warning")
-        correct = w.Accordion([w.VBox([w.HBox([self.radius, *edits]), self.save])], titles=("Correct the mask at the cross",))
-        self.box = w.VBox(
+        self.verdicts = [self.button(verdict, lambda v=verdict: self._judge(v), "primary") for verdict in VERDICTS]
+        self.box = self._furnish()
+        self._list_cases()
+        self._listen()
+        self.safely(lambda: self._open(0))
+
+    def _furnish(self) -> Any:
+        """Put everything in its place."""
+        import ipywidgets as w
+
+        before, after = self.button("before", lambda: self._step(-1)), self.button("next case", lambda: self._step(1))
+        known = self.session.all_cases
+        choices = {name: [ALL, *sorted({value for value in known[name] if value})] for name in ("split", "diagnosis")}
+        self.choice = {name: w.Dropdown(options=options, description=name, layout={"width": "220px"}) for name, options in choices.items()}
+        self.choice["order"] = w.Dropdown(options=["as listed", *ORDERS], description="sort by", layout={"width": "240px"})
+        self.grey = w.HBox([self.level, self.width])
+        folds = w.Accordion([self.edit.box, self.done], titles=("Correct the mask", "What was said so far"))
+        folds.observe(lambda change: self.edit.open() if change["new"] == 0 else None, "selected_index")
+        self.folds = folds
+        room = w.VBox(
             [
-                w.HBox([self.reader, self.case, before, after]), w.HBox([self.way, self.mask]), self.picture, self.stage, self.says,
-                self.lesion, correct, w.HBox([self.comment, *self.verdicts]), self.keys, w.HTML(HELP),
+                w.HBox([*self.choice.values(), self.blinded]), w.HBox([self.reader, self.case, before, after]),
+                w.HBox([self.way, self.mask, self.beside]), self.grey, self.picture, self.stage, self.says,
+                w.HBox([self.lesion, w.VBox([self.comment, w.HBox(self.verdicts)])]), folds, self.keys, w.HTML(HELP),
             ]
         )  # fmt: skip
-        self.case.observe(lambda change: self._safely(lambda: self._open(change["new"])), "value")
-        self.mask.observe(lambda change: self._safely(self._draw), "value")
-        self.way.observe(lambda change: self._safely(self._draw), "value")
-        self.lesion.observe(lambda change: self._safely(self._go), "value")
-        self.reader.observe(lambda change: self._safely(lambda: self._named(change["new"])), "value")
-        self._safely(lambda: self._open(0))
+        room.add_class(ROOM)
+        return room
+
+    def _listen(self) -> None:
+        """Say what follows from which change."""
+        follow = {
+            self.case: lambda new: self._open(new),
+            self.mask: lambda new: self._draw(),
+            self.beside: lambda new: self._draw(),
+            self.way: lambda new: self._draw(),
+            self.lesion: lambda new: self._go(),
+            self.reader: lambda new: self._named(new),
+            self.blinded: lambda new: self._blind(new),
+            self.level: lambda new: self._draw_still(),
+            self.width: lambda new: self._draw_still(),
+            **{chosen: lambda new: self._choose() for chosen in self.choice.values()},
+        }
+        for widget, action in follow.items():
+            widget.observe(lambda change, do=action: self.safely(lambda: do(change["new"])), "value")
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -80,23 +114,45 @@ class ReviewRoom:
 
     def say(self, text: str) -> None:
         """Show one line under the viewer."""
-        import html
-
         self.says.value = f"<i>{html.escape(text)}</i>"
+
+    @property
+    def shown(self) -> Any:
+        """The viewer in use, None while there is a still picture only."""
+        return self.stage.children[0] if self.stage.children else None
 
     def _label(self, place: int) -> str:
         row = self.session.cases.iloc[place]
         score = "" if self.session.blinded or np.isnan(row["dice"]) else f", Dice {row['dice']:.2f}"
         return f"{row['case']} {row['diagnosis']}{score}"
 
+    def _list_cases(self) -> None:
+        self._opening = True
+        self.case.options = [(f"{n + 1}. {self._label(n)}", n) for n in range(len(self.session.cases))]
+        self._opening = False
+
+    def _choose(self) -> None:
+        split, diagnosis = (("" if self.choice[name].value == ALL else self.choice[name].value) for name in ("split", "diagnosis"))
+        order = self.choice["order"].value
+        self.session.choose(split, diagnosis, "" if order == "as listed" else order)
+        self._list_cases()
+        self._open(0)
+
     def _named(self, name: str) -> None:
         self.session.reader = name
         if self.session.blinded:
             self._open(self.session.place)
 
+    def _blind(self, blinded: bool) -> None:
+        self.session.blinded = blinded
+        self._list_cases()
+        self._open(self.session.place)
+
     def _open(self, place: int) -> None:
-        if self._opening:
+        if self._opening or place is None:
             return
+        self.say("loading ...")
+        self.edit.forget()
         self.session.open(place)
         names = list(self.session.names())
         self._opening = True
@@ -108,21 +164,37 @@ class ReviewRoom:
     def _draw(self) -> None:
         if self.mask.value is None or self._opening:
             return
-        seen = self.session.seen(self.mask.value)
+        others = self.session.others(self.mask.value)
+        self._opening, beside = True, self.beside.value if self.beside.value in others else ""
+        self.beside.options = [("nothing", ""), *[(look(name).label, name) for name in others]]
+        self.beside.value, self._opening = beside, False
+        seen = self.session.seen(self.mask.value, beside)
         # The still picture first: it is there while the viewer loads.
-        self.picture.value = to_png(viewer.still(seen), dpi=100)
-        self.say(f"{seen.name}: {self.session.measure(self.mask.value)}")
+        self._draw_still()
+        self.picture.layout.display = ""
+        self.list_lesions()
+        self._close_viewer()
+        if self.way.value != "static":
+            shown = viewer.show_case(seen, self.way.value, figure=False)
+            self.stage.children = () if shown.widget is None else (shown.widget,)
+            self.picture.layout.display = "none" if shown.widget is not None and self.way.value == "niivue" else ""
+        self.grey.layout.display = "none" if self.shown is not None else ""
+        self.edit.forget()
+        if self.folds.selected_index == 0:
+            self.edit.open()
+
+    def _draw_still(self) -> None:
+        seen = self.session.seen(self.mask.value, self.beside.value or "")
+        self.picture.value = to_png(viewer.still(seen, window=(self.level.value, self.width.value)), dpi=100)
+
+    def list_lesions(self) -> None:
+        """Fill in the list of lesions, and the line under the viewer."""
+        self.say(f"{self.session.case.name}: {self.session.measure(self.mask.value)}; {self.session.progress()}")
         rows = self.session.lesions(self.mask.value)
         lines = [f"{r.lesion}: {r.volume_ml:.2f} ml, {r.max_in_plane_diameter_mm:.0f} mm" for r in rows.itertuples()]
         places = rows[["centroid_r_mm", "centroid_a_mm", "centroid_s_mm"]].to_numpy().tolist()
         self.lesion.options = list(zip(lines, [tuple(place) for place in places], strict=True))
-        self._close_viewer()
-        if self.way.value != "static":
-            shown = viewer.show_case(seen, self.way.value, count=1)
-            self.stage.children = () if shown.widget is None else (shown.widget,)
-            self.picture.layout.display = "none" if shown.widget is not None and self.way.value == "niivue" else ""
-        else:
-            self.picture.layout.display = ""
+        self.lesion.value = None
 
     def _close_viewer(self) -> None:
         old, self.stage.children = self.stage.children, ()
@@ -130,16 +202,17 @@ class ReviewRoom:
             widget.close()
 
     def _go(self) -> None:
-        if self.lesion.value is not None and self.stage.children and hasattr(self.stage.children[0], "go_to"):
-            self.stage.children[0].go_to(np.array(self.lesion.value))
+        if self.lesion.value is None:
+            return
+        if hasattr(self.shown, "go_to"):
+            self.shown.go_to(np.array(self.lesion.value))
+        self.edit.go_to(self.lesion.value)
 
-    def _cross_mm(self) -> np.ndarray:
-        widget = self.stage.children[0] if self.stage.children else None
-        if widget is None or not hasattr(widget, "go_to"):
-            return np.array(self.lesion.value if self.lesion.value is not None else self.session.case.flair.affine[:3, 3])
-        packed = widget.packed
-        voxel = np.array(widget.viewer.scene.crosshair_pos) * packed.image.shape - 0.5
-        return packed.affine[:3, :3] @ voxel + packed.affine[:3, 3]
+    def cross_mm(self) -> np.ndarray | None:
+        """Return where the viewer's cross is, RAS+ mm; else the chosen lesion; else None."""
+        if hasattr(self.shown, "go_to"):
+            return self.shown.packed.world_of(self.shown.viewer.scene.crosshair_pos)
+        return None if self.lesion.value is None else np.array(self.lesion.value)
 
     def _step(self, step: int) -> None:
         self.case.value = (self.session.place + step) % len(self.session.cases)
@@ -147,23 +220,26 @@ class ReviewRoom:
     def _judge(self, verdict: str) -> None:
         reading = self.session.judge(self.mask.value, verdict, self.comment.value)
         self.comment.value = ""
-        self.say(f"saved: {reading.case}, {self.mask.value}, {verdict}, after {reading.seconds:.0f} s")
+        self.say(f"saved: {reading.case}, {self.mask.value}, {verdict}, after {reading.seconds:.0f} s; {self.session.progress()}")
+        self._tell_done()
 
-    def _edit(self, stroke: Callable[[Any, np.ndarray], Any]) -> None:
-        stroke(self.session.correct(self.mask.value), self._cross_mm())
-        self._draw()
+    def _tell_done(self) -> None:
+        log = self.session.log()
+        if self.session.blinded:
+            self.done.value = f"{self.session.progress()}. Which method got which verdict is told when blinded is switched off."
+            return
+        tables = [reading_log.summary(log), reading_log.agreement(log)]
+        self.done.value = "<br>".join(table.round(2).to_html(index=False, border=0) for table in tables if len(table))
 
-    def _save(self) -> None:
-        self.say(f"saved: {self.session.save_correction().name}")
-
-    def _button(self, text: str, action: Callable[[], None], style: str = "") -> Any:
+    def button(self, text: str, action: Callable[[], None], style: str = "") -> Any:
+        """Return a button that does something safely."""
         import ipywidgets as w
 
         button = w.Button(description=text, button_style=style, layout={"width": "auto"})
-        button.on_click(lambda _: self._safely(action))
+        button.on_click(lambda _: self.safely(action))
         return button
 
-    def _safely(self, action: Callable[[], None]) -> None:
+    def safely(self, action: Callable[[], Any]) -> None:
         """Do something; a problem becomes a line under the viewer instead of a traceback in a log."""
         try:
             action()
@@ -174,16 +250,23 @@ class ReviewRoom:
         from flairnb.report.review_keys import key_catcher
 
         catcher = key_catcher("".join(KEYS))
-        catcher.observe(lambda change: self._safely(lambda: self._pressed(catcher.pressed)), "count")
+        catcher.observe(lambda change: self.safely(lambda: self._pressed(catcher.pressed)), "count")
         return catcher
 
     def _pressed(self, key: str) -> None:
         if key in "np":
             self._step(1 if key == "n" else -1)
-        elif key == "l" and self.lesion.options:
+        elif key in "lk" and self.lesion.options:
             places = [place for _, place in self.lesion.options]
-            at = places.index(self.lesion.value) + 1 if self.lesion.value in places else 0
+            step = 1 if key == "l" else -1
+            at = places.index(self.lesion.value) + step if self.lesion.value in places else 0
             self.lesion.value = places[at % len(places)]
-        elif key == "o" and self.stage.children:
-            for name, slider in getattr(self.stage.children[0], "sliders", {}).items():
-                slider.value = 0.0 if slider.value > 0 else (0.0 if name in ("T1w", "probability") else 0.5)
+        elif key == "m":
+            names = [name for _, name in self.mask.options]
+            self.mask.value = names[(names.index(self.mask.value) + 1) % len(names)]
+        elif key in "wW":
+            width = self.shown.window[1] if hasattr(self.shown, "window") else self.width
+            width.value = width.value * (0.8 if key == "w" else 1.25)
+        elif hasattr(self.shown, "show"):
+            wanted = SHOW_KEYS.get(key, "FLAIR only")
+            self.shown.show("masks" if self.shown.chooser.value == wanted else wanted)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from flairnb.images import Image, write_image
+from flairnb.images import Image, read_image, read_mask, write_image
 from flairnb.provenance import write_json
 from flairnb.report import reading_log
 
@@ -36,6 +36,7 @@ def results(lab, oblique_affine):
         write_image(folder / f"{stem}_FLAIR.nii.gz", flair.data, flair)
         write_image(folder / f"{stem}_label-lesion_desc-unet_mask.nii.gz", lesion, flair, np.uint8)
         write_image(folder / f"{stem}_desc-brain_mask.nii.gz", brain, flair, np.uint8)
+        write_image(folder / f"{stem}_label-lesion_desc-manual_mask.nii.gz", np.roll(lesion, 2, axis=1), flair, np.uint8)
         summary = {"lesion_volume_ml": 1.0, "lesion_count": 1, "expected_dice": 0.5, "input": {"flair": f"{stem}_FLAIR.nii.gz"}}
         write_json(folder / f"{stem}_desc-summary.json", summary)
     return folder
@@ -61,11 +62,62 @@ def test_a_click_writes_the_verdict_and_the_picture_follows_the_case(run_in_lab,
     changed = lambda shot: shot.shape != first.shape or np.abs(shot.astype(float) - first).mean() > 0.5  # noqa: E731
     tab.picture_when(canvas, changed, 120, "the second case's picture")
     tab.keep("reading_room_2")
-    tab.evaluate("document.querySelector('.flairnb-keys').focus()")
-    tab.call("Input.dispatchKeyEvent", type="keyDown", key="p", text="p")
-    tab.call("Input.dispatchKeyEvent", type="keyUp", key="p")
+    # A click into the picture is enough for the keys.
+    mouse(tab, canvas, [(0.3, 0.3)])
+    key(tab, "e")
+    masks = tab.picture(canvas)
+    tab.picture_when(canvas, lambda shot: differ(shot, masks), 60, "errors instead of masks, by a key")
+    tab.keep("reading_room_errors")
+    key(tab, "p")
     tab.wait_for("document.querySelector('.jp-OutputArea').innerText.includes('sub-1: ')", 60, "the first case again, by its key")
     assert tab.left_this_machine() == [] and tab.real_errors() == []
+
+
+def test_a_stroke_of_the_mouse_changes_the_mask_which_is_saved_beside_the_old_one(run_in_lab, lab, results):
+    tab = run_in_lab([ROOM.replace('"read")', '"read2", "cd")')], "strokes")
+    tab.picture_when(".jp-OutputArea canvas", lambda shot: shot.max() > 200 and shot.std() > 10, 300, "a picture in the reading room")
+    tab.evaluate("[...document.querySelectorAll('.jupyter-widget-Collapse-header')][0].click()")
+    pad = "canvas.flairnb-brush"
+    before = tab.picture_when(pad, lambda shot: shot.std() > 10, 60, "the slice to paint on")
+    tab.keep("brush_before")
+    # From the picture's left, the patient's right, towards the middle.
+    mouse(tab, pad, [(0.15 + 0.02 * n, 0.5) for n in range(8)])
+    after = tab.picture_when(pad, lambda shot: differ(shot, before, 0.2), 60, "the stroke")
+    tab.keep("brush_after", after)
+    tab.wait_for("document.querySelector('.jp-OutputArea').innerText.includes('2 lesions')", 60, "a second lesion in the line")
+    tab.keep("brush_room")
+    click(tab, "save corrected mask")
+    tab.wait_for("document.querySelector('.jp-OutputArea').innerText.includes('desc-corrected_mask')", 60, "the name of the new file")
+    flair = read_image(results / "sub-1_FLAIR.nii.gz")
+    old = read_mask(results / "sub-1_label-lesion_desc-unet_mask.nii.gz", like=flair)
+    new = read_mask(lab[1] / "read2" / "corrected" / "sub-1_label-lesion_desc-corrected_mask.nii.gz", like=flair)
+    added = np.argwhere(new & ~old) @ flair.affine[:3, :3].T + flair.affine[:3, 3]
+    middle = flair.affine[:3, :3] @ ((np.array(flair.shape) - 1) / 2) + flair.affine[:3, 3]
+    # On one slice, on the patient's right.
+    assert len(added) and (added[:, 0] > middle[0]).all() and not (old & ~new).any()
+    assert tab.left_this_machine() == [] and tab.real_errors() == []
+
+
+def key(tab, letter: str) -> None:
+    for kind in ("keyDown", "keyUp"):
+        tab.call("Input.dispatchKeyEvent", type=kind, key=letter, **({"text": letter} if kind == "keyDown" else {}))
+
+
+def mouse(tab, selector: str, way: list[tuple[float, float]]) -> None:
+    """Press at the first place, given as fractions of an element, go along the others, let go."""
+    left, top, width, height = tab.evaluate(
+        f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
+        " const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()"
+    )
+    places = [{"x": left + x * width, "y": top + y * height} for x, y in way]
+    tab.call("Input.dispatchMouseEvent", type="mousePressed", button="left", clickCount=1, **places[0])
+    for place in places[1:]:
+        tab.call("Input.dispatchMouseEvent", type="mouseMoved", button="left", buttons=1, **place)
+    tab.call("Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **places[-1])
+
+
+def differ(one, other, by: float = 0.5) -> bool:
+    return one.shape != other.shape or float(np.abs(one.astype(float) - other).mean()) > by
 
 
 def click(tab, text: str) -> None:

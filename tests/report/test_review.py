@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from flairnb.errors import InputError, MissingDataError
+from flairnb.geometry import canonical_axes
 from flairnb.images import Image, read_mask, write_image
+from flairnb.prepare.bridge import write_xfm
 from flairnb.provenance import read_json, sha256_file, write_json
 from flairnb.report import reading_log, review_cases
 from flairnb.report.correction import Correction
@@ -121,6 +123,30 @@ def test_growing_takes_what_is_as_bright_and_touches(flair):
     np.testing.assert_array_equal(edit.mask, expected)
 
 
+def away_from_line(flair, start, end):
+    """Distance in mm of every voxel from a line, by brute force over 400 points of it."""
+    line = np.linspace(start, end, 400)
+    centres = np.array([world(flair, v) for v in np.ndindex(SHAPE)])
+    return np.linalg.norm(centres[:, None] - line[None], axis=2).min(axis=1).reshape(SHAPE)
+
+
+@pytest.mark.parametrize("in_slice", [True, False])
+def test_a_stroke_takes_what_lies_along_its_way(flair, in_slice):
+    start, end = world(flair, (4, 5, 4)), world(flair, (12, 9, 4))
+    edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
+    ml = edit.stroke([start, end], 2.2, in_slice=in_slice)
+    away = away_from_line(flair, start, end)
+    sure = np.abs(away - 2.2) > 0.02
+    expected = away <= 2.2
+    if in_slice:
+        across = int(canonical_axes(flair.affine)[0][2])
+        expected &= np.indices(SHAPE)[across] == (4, 5, 4)[across]
+    np.testing.assert_array_equal(edit.mask[sure], expected[sure])
+    assert np.isclose(ml, edit.mask.sum() * flair.voxel_volume_ml) and edit.unsaved and edit.edits[0]["points"] == 2
+    edit.stroke([start, end], 2.2, add=False, in_slice=in_slice)
+    assert not edit.mask.any() and not edit.unsaved
+
+
 def test_a_point_outside_or_an_empty_brush_is_refused(flair):
     edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
     with pytest.raises(InputError, match="inside the image"):
@@ -190,6 +216,24 @@ def test_a_wrong_choice_says_what_to_do(given, says):
         review_cases.find_cases(**given)
 
 
+def test_the_t1w_is_put_on_the_flair_by_the_registration_that_was_kept(results, flair, tmp_path):
+    """The same image, moved: only the registration brings it back."""
+    moved = flair.affine.copy()
+    moved[:3, 3] += (6.0, -8.0, 5.0)
+    write_image(results / "sub-8_T1w.nii.gz", flair.data, Image(flair.data, moved))
+    summary = read_json(results / "sub-8_desc-summary.json")
+    to_t1w = np.eye(4)
+    to_t1w[:3, 3] = (6.0, -8.0, 5.0)
+    for more, known in (({}, False), ({"flair_to_t1w": to_t1w.tolist()}, True)):
+        write_json(results / "sub-8_desc-summary.json", summary | {"input": summary["input"] | {"t1w": "sub-8_T1w.nii.gz"} | more})
+        case = review_cases.load_case(review_cases.find_cases(source=str(results), order="expected_dice").iloc[0])
+        assert case.t1w_by_header is not known
+        assert np.allclose(case.t1w, flair.data, atol=1e-2) is known
+    xfm = write_xfm(results / "sub-8_from-T1w_to-FLAIR_mode-image_xfm.txt", to_t1w)
+    back = review_cases.t1w_on(flair, {"t1w": str(results / "sub-8_T1w.nii.gz"), "xfm": str(xfm)})
+    np.testing.assert_allclose(back, flair.data, atol=1e-2)
+
+
 def test_an_empty_folder_says_to_segment_first(tmp_path):
     with pytest.raises(MissingDataError, match="flairnb segment"):
         review_cases.find_cases(source=str(tmp_path))
@@ -208,6 +252,22 @@ def test_volume_errors_are_sorted_by_size_and_filters_hold(monkeypatch):
     with pytest.raises(MissingDataError, match="Widen"):
         review_cases.find_cases(run, split="train")
     assert isinstance(json.loads(pd.DataFrame(rows)["files"][0]), dict)
+
+
+def test_real_cases_come_with_masks_brain_and_registration_that_notebook_13_kept(flair, tmp_path, monkeypatch):
+    from flairnb.report import real
+
+    run = SimpleNamespace(work_dir=tmp_path / "work", path=lambda name: tmp_path / "work" / name)
+    here = {"participant_id": "x1", "family": "MS", "flair": str(flair.path), "t1w": str(flair.path), "reference_mask": ""}
+    monkeypatch.setattr(real, "find_cases", lambda run: pd.DataFrame([here]))
+    brain = np.ones(SHAPE, dtype=bool)
+    real._keep_for_review(
+        run, "x1", SimpleNamespace(flair=flair, brain_native=brain, t1w_xfm=np.eye(4)), SimpleNamespace(probability=np.eye(17, 19)[..., None] * np.ones(8))
+    )
+    real._keep_mask(run, "x1", "shipped", brain, flair)
+    case = review_cases.load_case(review_cases.find_cases(run, source="real").iloc[0])
+    assert list(case.masks) == ["shipped"] and case.has_brain and not case.t1w_by_header
+    np.testing.assert_allclose(case.t1w, flair.data, atol=1e-2)
 
 
 @pytest.fixture
@@ -241,12 +301,18 @@ def test_a_blinded_reader_sees_letters_only_and_the_log_the_truth(session, flair
 def test_a_correction_is_seen_measured_and_saved_beside_the_log(session, flair):
     session.open()
     with pytest.raises(InputError, match="change to save"):
-        session.save_correction()
+        session.save_correction("unet")
+    before = session.seen("unet").masks["unet"].sum()
     session.correct("unet").brush(world(flair, (3, 3, 5)), 2.0)
-    assert len(session.lesions("unet")) == 2 and "corrected" in session.seen("unet").masks
-    path = session.save_correction()
+    assert len(session.lesions("unet")) == 2 and session.seen("unet").masks["unet"].sum() > before
+    path = session.save_correction("unet")
     assert path.parent.name == "corrected" and path.name.startswith("sub-8_label-lesion_desc-corrected")
-    assert session.next() and session.correction is None
+    assert session.next() and session.corrections == {} and len(list(path.parent.glob("*.nii.gz"))) == 1
+    session.reader = ""
+    session.correct("unet").brush(world(flair, (3, 3, 5)), 2.0)
+    session.next()
+    (kept,) = set(path.parent.glob("*.nii.gz")) - {path}
+    assert kept.name.startswith("sub-7") and read_json(kept.with_name(kept.name.replace(".nii.gz", ".json")))["Reader"] == "unnamed"
 
 
 def test_the_room_shows_judges_and_corrects_without_a_browser(session, flair):
@@ -261,13 +327,30 @@ def test_the_room_shows_judges_and_corrects_without_a_browser(session, flair):
     assert "error: reader" in room.says.value and len(session.log()) == 1
     room.reader.value, room.way.value = "ab", "niivue"
     room.lesion.value = room.lesion.options[0][1]
-    np.testing.assert_allclose(room._cross_mm(), room.lesion.value, atol=1e-6)
-    room._edit(lambda correction, at: correction.erase_lesion(at))
-    assert not room.lesion.options
-    room.save.click()
+    np.testing.assert_allclose(room.cross_mm(), room.lesion.value, atol=1e-6)
+    room.folds.selected_index = 0
+    assert room.edit.pad.k == room.edit.pad.cross[2]
+    sent = []
+    room.shown.viewer.volumes[1].send = lambda content, buffers: sent.append((content["type"], buffers))
+    room.edit.stroke("erase lesion", np.array([room.lesion.value]))
+    assert not room.lesion.options and not np.frombuffer(room.edit.pad.mask, np.uint8).any()
+    ((kind, (places, values)),) = sent
+    assert kind == "buffer_update" and np.frombuffer(places, np.uint32).size == 12 and set(values) == {0}
+    room.edit.save_button.click()
     assert "corrected" in room.says.value
     room._pressed("n")
-    assert room.case.value == 1 and session.place == 1
+    assert room.case.value == 1 and session.place == 1 and room.edit.pad is not None
+    room._pressed("w")
+    assert room.shown.window[1].value == 80.0 and room.edit.pad.high < room.edit._packed.window[1]
+    room._pressed("o")
+    assert room.shown.sliders["unet"].value == 0.0
+    room._pressed("o")
+    room._pressed("f")
+    assert room.shown.sliders["probability"].value > 0.5 and room.shown.sliders["unet"].value == 0.0
+    room.choice["order"].value = "case"
+    assert "sub-7" in room.case.options[0][0] and session.case.name == "sub-7"
+    room.blinded.value = True
+    assert [name for _, name in room.mask.options] == ["A"] and "Dice" not in room.case.options[0][0]
 
 
 def test_without_a_reader_at_work_the_notebook_shows_sentences(session):
