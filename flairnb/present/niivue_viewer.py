@@ -46,19 +46,25 @@ def niivue_widget(case: Case, head: bool = False) -> Any:
         `viewer` is the NiiVue widget, `sliders` maps a layer's name to its
         slider, `window` holds the sliders of level and width, `packed` is what
         was loaded; `go_to` moves the cross, `show` sets the opacities of
-        `SHOWS`, `refresh` takes the masks of another case without moving
+        `SHOWS`, `loaded` maps the names of layers to their volumes, `refresh` takes the masks of another case without moving
         anything.
     """
     import ipywidgets as widgets
 
     packed = pack(case, head)
-    viewer, layers = _viewer(packed, head)
+    viewer = _viewer(packed, head)
+    loaded: dict[str, Any] = {}
     sliders = {}
-    for volume, (name, start) in zip(viewer.volumes[1:], layers, strict=True):
+    for name in packed.layers:
         label = "T1w by header" if name == "T1w" and case.t1w_by_header else _short(name)
-        slider = widgets.FloatSlider(start, min=0.0, max=1.0, step=0.05, description=label, **_SLIDER)
-        widgets.jslink((slider, "value"), (volume, "opacity"))
-        sliders[name] = slider
+        start = 0.0 if name in PICTURES or name in ERRORS else OPACITY
+        sliders[name] = widgets.FloatSlider(start, min=0.0, max=1.0, step=0.05, description=label, **_SLIDER)
+        # A layer that nobody looks at yet is loaded when somebody does: the first picture comes sooner.
+        sliders[name].observe(lambda change, name=name: _load(viewer, packed, name, loaded, sliders[name]), "value")
+    first = [name for name in sliders if sliders[name].value > 0]
+    viewer.load_volumes([_flair(packed), *[_layer(packed, name, OPACITY) for name in first]])
+    for volume, name in zip(viewer.volumes[1:], first, strict=True):
+        _link(volume, name, list(packed.layers).index(name), loaded, sliders[name])
     level, width = _window_sliders(viewer.volumes[0], packed)
     possible = [name for name, wanted in SHOWS.items() if not wanted or any(layer in sliders for layer in wanted if layer != "masks")]
     possible = [*(["masks"] if case.masks else []), *possible]
@@ -69,7 +75,8 @@ def niivue_widget(case: Case, head: bool = False) -> Any:
     box.viewer, box.sliders, box.packed, box.view, box.window, box.chooser = viewer, sliders, packed, view, (level, width), chooser
     box.go_to = lambda world_mm: go_to(viewer, packed, world_mm)
     box.show = lambda name: setattr(chooser, "value", name) if name in chooser.options else None
-    box.refresh = lambda changed: _refresh(viewer, packed, changed)
+    box.refresh = lambda changed: _refresh(loaded, packed, changed)
+    box.loaded = loaded
     chooser.observe(lambda change: _set_opacities(sliders, SHOWS[change["new"]]), "value")
     return box
 
@@ -97,19 +104,35 @@ def _window_sliders(volume: Any, packed: Packed) -> tuple[Any, Any]:
     return level, width
 
 
-def _refresh(viewer: Any, packed: Packed, case: Case) -> None:
-    """Send the voxels of the masks that changed; the layers must be those that were loaded."""
-    for volume, name in zip(viewer.volumes[1:], list(packed.layers), strict=True):
-        data = case.layers().get(name)
-        if data is None or name in PICTURES:
+def _load(viewer: Any, packed: Packed, name: str, loaded: dict[str, Any], slider: Any) -> None:
+    """Load a layer when it is first made visible."""
+    if name not in loaded and slider.value > 0:
+        viewer.add_volume(_layer(packed, name, slider.value))
+        _link(viewer.volumes[-1], name, list(packed.layers).index(name), loaded, slider)
+
+
+def _link(volume: Any, name: str, number: int, loaded: dict[str, Any], slider: Any) -> None:
+    import ipywidgets as widgets
+
+    if name not in PICTURES:
+        volume.set_colormap_label(mask_colours(name, number))
+    loaded[name] = volume
+    widgets.jslink((slider, "value"), (volume, "opacity"))
+
+
+def _refresh(loaded: Mapping[str, Any], packed: Packed, case: Case) -> None:
+    """Send the voxels of the masks that changed; the layers must be those that were packed."""
+    for name, data in case.layers().items():
+        if name in PICTURES or name not in packed.layers:
             continue
-        new = packed.fit(data, case.flair.affine).ravel(order="F")
-        changed = np.flatnonzero(new != packed.layers[name].ravel(order="F"))
-        if changed.size:
+        new = packed.fit(data, case.flair.affine)
+        changed = np.flatnonzero(new.ravel(order="F") != packed.layers[name].ravel(order="F"))
+        packed.layers[name] = new
+        if changed.size and name in loaded:
             # ipyniivue's own message for a part of an image; it draws the volume anew and leaves the view alone.
             what = {"attr": "img", "type": "uint8", "indices_type": "uint32"}
-            volume.send({"type": "buffer_update", "data": what}, buffers=[changed.astype(np.uint32).tobytes(), new[changed].tobytes()])
-            packed.layers[name] = new.reshape(packed.image.shape, order="F")
+            values = new.ravel(order="F")[changed]
+            loaded[name].send({"type": "buffer_update", "data": what}, buffers=[changed.astype(np.uint32).tobytes(), values.tobytes()])
 
 
 def go_to(viewer: Any, packed: Packed, world_mm: NDArray) -> None:
@@ -124,10 +147,10 @@ def nifti_bytes(data: NDArray[np.uint8], affine: NDArray) -> bytes:
     return nib.Nifti1Image(data, affine).to_bytes()
 
 
-def _viewer(packed: Packed, head: bool) -> tuple[Any, list[tuple[str, float]]]:
+def _viewer(packed: Packed, head: bool) -> Any:
     from ipyniivue import NiiVue, ShowRender
 
-    viewer = NiiVue(
+    return NiiVue(
         height=HEIGHT_PX,
         is_radiological_convention=True,
         is_colorbar=False,
@@ -139,18 +162,16 @@ def _viewer(packed: Packed, head: bool) -> tuple[Any, list[tuple[str, float]]]:
         back_color=(0.0, 0.0, 0.0, 1.0),
         multiplanar_show_render=ShowRender.ALWAYS if packed.stripped or head else ShowRender.NEVER,
     )
-    volumes = [{**_volume("FLAIR", packed.image, packed.affine, "gray", packed.window[1]), "cal_min": packed.window[0]}]
-    starts = []
-    for name, layer in packed.layers.items():
-        starts.append((name, 0.0 if name in PICTURES or name in ERRORS else OPACITY))
-        volumes.append(
-            {**_volume(name, layer, packed.affine, PICTURES.get(name, "red"), 255 if name in PICTURES else 1), "opacity": starts[-1][1]}
-        )
-    viewer.load_volumes(volumes)
-    for number, (volume, name) in enumerate(zip(viewer.volumes[1:], packed.layers, strict=True)):
-        if name not in PICTURES:
-            volume.set_colormap_label(mask_colours(name, number))
-    return viewer, starts
+
+
+def _flair(packed: Packed) -> dict[str, Any]:
+    low, high = packed.window
+    return {**_volume("FLAIR", packed.image, packed.affine, "gray", high), "cal_min": low}
+
+
+def _layer(packed: Packed, name: str, opacity: float) -> dict[str, Any]:
+    highest = 255 if name in PICTURES else 1
+    return {**_volume(name, packed.layers[name], packed.affine, PICTURES.get(name, "red"), highest), "opacity": opacity}
 
 
 def mask_colours(name: str, number: int = 0) -> dict[str, list]:

@@ -47,7 +47,7 @@ class ReviewRoom:
     def __init__(self, session: Session, way: str = "niivue") -> None:
         import ipywidgets as w
 
-        self.session, self._opening = session, False
+        self.session, self._opening, self._displayed = session, False, False
         self.case = w.Dropdown(description="case", layout={"width": "420px"})
         self.reader = w.Text(value=session.reader, description="reader", placeholder="initials", layout={"width": "200px"})
         self.blinded = w.Checkbox(session.blinded, description="blinded", indent=False, layout={"width": "90px"})
@@ -110,7 +110,10 @@ class ReviewRoom:
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
+        # The still picture is in the box already; the viewer is packed while the browser draws it.
         display(self.box)
+        self._displayed = True
+        self.safely(self._draw_viewer)
 
     def say(self, text: str) -> None:
         """Show one line under the viewer."""
@@ -168,13 +171,18 @@ class ReviewRoom:
         self._opening, beside = True, self.beside.value if self.beside.value in others else ""
         self.beside.options = [("nothing", ""), *[(look(name).label, name) for name in others]]
         self.beside.value, self._opening = beside, False
-        seen = self.session.seen(self.mask.value, beside)
         # The still picture first: it is there while the viewer loads.
         self._draw_still()
         self.picture.layout.display = ""
         self.list_lesions()
         self._close_viewer()
+        if self._displayed:
+            self._draw_viewer()
+
+    def _draw_viewer(self) -> None:
         if self.way.value != "static":
+            self.stage.children = (self._loading(),)
+            seen = self.session.seen(self.mask.value, self.beside.value or "")
             shown = viewer.show_case(seen, self.way.value, figure=False)
             self.stage.children = () if shown.widget is None else (shown.widget,)
             self.picture.layout.display = "none" if shown.widget is not None and self.way.value == "niivue" else ""
@@ -182,6 +190,11 @@ class ReviewRoom:
         self.edit.forget()
         if self.folds.selected_index == 0:
             self.edit.open()
+
+    def _loading(self) -> Any:
+        import ipywidgets as w
+
+        return w.HTML(f"<i>{viewer.LOADING[self.way.value]}</i>")
 
     def _draw_still(self) -> None:
         seen = self.session.seen(self.mask.value, self.beside.value or "")

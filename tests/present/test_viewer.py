@@ -84,13 +84,18 @@ def test_niivue_is_radiological_and_has_a_slider_a_layer(case):
     shown = show_case(Case(case.name, case.flair, case.masks, case.brain, probability=case.masks["unet"] * 0.7), "niivue")
     viewer = shown.widget.viewer
     assert viewer.opts.is_radiological_convention and viewer.opts.multiplanar_show_render.name == "ALWAYS"
-    assert list(shown.widget.sliders) == ["manual", "unet", "missed", "extra", "probability"] and len(viewer.volumes) == 6
+    assert list(shown.widget.sliders) == ["manual", "unet", "missed", "extra", "probability"] and len(viewer.volumes) == 3
     image = nib.Nifti1Image.from_bytes(viewer.volumes[0].data)
     assert nib.aff2axcodes(image.affine) == ("R", "A", "S") and image.get_data_dtype() == np.uint8
     assert shown.widget.sliders["probability"].value == 0.0
+    shown.widget.show("probability")
+    shown.widget.sliders["missed"].value = 0.3
+    assert [volume.name for volume in viewer.volumes[3:]] == ["probability.nii", "missed.nii"] and viewer.volumes[3].opacity == 0.8
+    shown.widget.sliders["missed"].value = 0.4
+    assert len(viewer.volumes) == 5
     tables = [volume.colormap_label.lut for volume in viewer.volumes[1:3]]
     assert tables[0][:4] == tables[1][:4] == [0, 0, 0, 0] and tables[0][4:] != tables[1][4:]
-    assert tables[0][4:] == [240, 228, 66, 255] and viewer.volumes[5].colormap == "warm"
+    assert tables[0][4:] == [240, 228, 66, 255] and viewer.volumes[3].colormap == "warm"
     viewer.close()
 
 

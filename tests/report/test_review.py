@@ -319,6 +319,7 @@ def test_the_room_shows_judges_and_corrects_without_a_browser(session, flair):
     from flairnb.report.review_room import ReviewRoom
 
     room = ReviewRoom(session, way="static")
+    room._displayed = True
     assert bytes(room.picture.value).startswith(b"\x89PNG") and len(room.lesion.options) == 1
     room.verdicts[0].click()
     assert session.log()["verdict"].tolist() == ["accept"] and "saved" in room.says.value
