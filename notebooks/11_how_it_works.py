@@ -18,12 +18,12 @@
 #
 # **How does a program find lesions on FLAIR, and when should you not believe it?**
 #
-# For residents, about 45 minutes, no programming. One simulated patient with multiple sclerosis goes through the whole
-# method. Before each picture: say aloud what you expect, then look.
+# For residents, about 45 minutes, no programming. One simulated patient with small-vessel disease goes through the whole
+# method; two others help out. Before each picture: say aloud what you expect, then look.
 #
 # - Reads: the trained network of 03_training, or the one that ships with the package; without any, those pictures are left out.
 # - Leaves: nothing on disk.
-# - Takes: less than a minute to run, 45 minutes to learn from.
+# - Takes: one to three minutes to run, 45 minutes to learn from.
 #
 # In JupyterLab (`make lab`) sliders move the pictures and questions answer back; in a saved page the pictures stand still
 # and answers open by a click. For research and teaching only, not for clinical use.
@@ -40,7 +40,7 @@ interactive: bool = True  # sliders and questions that answer; off when a progra
 import flairnb
 from flairnb.cohort.phantom.signal import flair_signal
 from flairnb.network.unet import down_block
-from flairnb.report import audit, lesson, lesson_play
+from flairnb.report import audit, lesson, lesson_doubt, lesson_learning, lesson_play
 
 run = flairnb.start("11", profile, seed, data_dir, out_dir, overrides)
 patient = lesson.open_lesson(run, interactive)
@@ -60,11 +60,14 @@ lesson_play.show_code(flair_signal)
 # **Predict**: at which TI is CSF black? At a shorter TI, will the lesion still shine?
 
 # %%
-lesson.play(patient, lesson.signal, ti_ms=(2500, 500, 4000, 50), te_ms=(120, 20, 300, 10), field_t=(3, 1.5, 3, 1.5))
+lesson.play(
+    patient, lesson.signal, ti_ms=(2500, 500, 4000, 50), te_ms=(120, 20, 300, 10), tr_ms=(9000, 3000, 15000, 500), field_t=(3, 1.5, 3, 1.5)
+)
 
 # %% [markdown]
 # The blue line touches zero near 2.5 s: there CSF is black while a lesion, with a much shorter T1 and a long T2, is the
-# brightest tissue. Shorten TE and the lesion melts into grey matter: its brightness is T2.
+# brightest tissue. Shorten TE and the lesion melts into grey matter: its brightness is T2. Shorten TR and CSF's zero moves to
+# the left, because it has not recovered; at 1.5 T, T1 is shorter and the zero moves, too.
 
 # %%
 lesson_play.ask("signal", interactive)
@@ -121,7 +124,35 @@ lesson.play(patient, lesson.blocks, feature=(0, 0, 7, 1))
 lesson_play.ask("network", interactive)
 
 # %% [markdown]
-# ## 4. What a score means
+# ## 4. How it learns
+#
+# A network starts with random filters. It reads a head, compares its answer with the reader's outline (the *loss* says how
+# wrong it is), and every filter is changed a little so that the loss falls. Here a very small one learns from one slab of a
+# head with large lesions while you watch. **Predict**: will it do as well on another patient?
+
+# %%
+lesson.play(patient, lesson_learning.learning, steps=(60, 0, 60, 5))
+
+# %% [markdown]
+# Both curves fall, and part: what helps on one head only is learned, too. The article's network saw 295 patients and more than
+# half a million updates.
+#
+# A large head does not fit into the memory at once, so the article cuts it into cubes. **Predict**: what goes wrong where two
+# cubes meet?
+
+# %%
+lesson.play(patient, lesson_learning.overlap, parts=(2, 1, 4, 1))
+
+# %% [markdown]
+# At a cube's edge (orange) half of the surroundings is missing: an answer may end there as if cut off. Cubes that overlap give
+# each voxel several answers, seen from several places, and their mean is used. It is smoother; whether its Dice is better
+# depends on the patient.
+
+# %%
+lesson_play.ask("learning", interactive)
+
+# %% [markdown]
+# ## 5. What a score means
 #
 # The network gives a probability for each voxel; a cut makes a mask of it. **Predict** the curves before you look: which of
 # the two rises with the cut?
@@ -137,25 +168,49 @@ lesson.play(patient, lesson.cut, probability=(0.5, 0.02, 0.98, 0.02))
 # Yellow is the first reader, blue the second.
 
 # %%
-lesson.play(patient, lesson.slip, shift_mm=(2.0, 0.0, 10.0, 0.5))
+lesson.play(patient, lesson.slip, shift_mm=(2.0, 0.0, 10.0, 0.5), larger_mm=(0.0, -4.0, 4.0, 0.5))
 
 # %% [markdown]
 # The slip is the same, the score is not: Dice measures overlap relative to size. That is why patients with few small
-# lesions score low with every method and every reader, in the article too (its Figure 4A); 07_lesion_volume shows it.
+# lesions score low with every method and every reader, in the article too (its Figure 4A); 07_lesion_volume shows it. Draw the
+# second outline farther out, without any shift: the same holds.
+#
+# Now two readers of one patient. A Bland-Altman plot shows for each lesion how far the two volumes are apart, over their mean.
+# **Predict**: what does it look like when one reader draws every outline a little farther out?
+
+# %%
+lesson.play(patient, lesson_doubt.readers, larger_mm=(0.0, -2.0, 4.0, 1.0))
+
+# %% [markdown]
+# A correlation of volumes would hide this: both readers call the same lesions large. The plot shows the bias, and that it
+# grows with size. Points below zero at the left are lesions that the second reader did not see.
 
 # %%
 lesson_play.ask("scores", interactive)
 
 # %% [markdown]
-# ## 5. When not to believe it
+# ## 6. When not to believe it
 #
-# Open 10_case_review and hunt: among the cases of lowest Dice, find one of each. A lesion missed because it is small; normal
-# bright tissue taken for a lesion (insula, around the ventricles' horns); an outline that leaves the brain.
+# A hunt: in four of these six slices the outlines are wrong, each in its own way. White is bright on FLAIR; yellow is what the
+# method marked. Write down letter and error before you open the answer.
+
+# %%
+lesson_doubt.hunt(patient)
+
+# %% [markdown]
+# Written down? Two slices are right; whoever marks all six has found nothing.
+
+# %%
+lesson_play.fold(lesson_doubt.hunt(patient, reveal=True), "Reveal the errors")
+
+# %% [markdown]
+# The errors were planted; networks make the first two and the last by themselves, and a wrong side comes from a header that is
+# read wrongly. To hunt among real results of this run, open 10_case_review and sort by Dice.
 #
 # ## For the teacher
 #
 # - **Before**: `make lab`, run all cells, leave the page at the top. Without a computer, the saved page works; answers open.
-# - **Minutes**: 10 for FLAIR, 8 for the threshold, 12 for the network, 10 for scores, 5 for the hunt.
+# - **Minutes**: 8 for FLAIR, 6 for the threshold, 10 for the network, 6 for learning, 10 for scores, 5 for the hunt.
 # - **Let them be wrong first**: ask for hands before each picture. The threshold's failure and the small lesion's Dice are the
 #   two surprises worth the wait.
 # - **Common mistakes**: that FLAIR suppresses all fluid (only what has CSF's T1); that a high Dice means a good

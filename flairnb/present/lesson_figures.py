@@ -45,7 +45,7 @@ def signal_curves(ti_ms: NDArray, curves: Mapping[str, NDArray], chosen_ms: floa
         left.axvline(chosen_ms, color="0.6", lw=0.8)
         left.set(xlabel="Inversion time TI, ms", ylabel="Signal", title=title, ylim=(0, None))
         left.legend(loc="upper right")
-        _brain(right, slice_, f"TI {chosen_ms:.0f} ms")
+        draw_brain(right, slice_, f"TI {chosen_ms:.0f} ms")
     return figure
 
 
@@ -72,7 +72,7 @@ def threshold_figure(lesion: ArrayLike, other: ArrayLike, chosen: float, sweep: 
         left.set(xlabel="Brightness, SD", yticks=[], title="How bright?")
         left.legend(loc="upper right", fontsize=7.5)
         _sweep(middle, sweep, chosen, "Threshold, SD")
-        _brain(right, slice_, f"marked above {chosen:.1f} SD", marked)
+        draw_brain(right, slice_, f"marked above {chosen:.1f} SD", marked)
     return figure
 
 
@@ -84,42 +84,62 @@ def sweep_figure(sweep: pd.DataFrame, chosen: float) -> Figure:
     return figure
 
 
-def dice_by_shift(radii_mm: Sequence[float], shift_mm: float) -> Figure:
-    """Draw the Dice of a ball against itself, moved, for several radii; and the two outlines at `shift_mm`."""
+def dice_by_shift(radii_mm: Sequence[float], shift_mm: float, larger_mm: float = 0.0) -> Figure:
+    """Draw the Dice of a ball against another, moved and with a radius larger by `larger_mm`; and the two outlines."""
+    from matplotlib.patches import Circle
+
     shifts = np.linspace(0, 10, 101)
     with drawing():
         figure = new_figure(8.2, 3.3)
         left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
         for radius, dash in zip(radii_mm, (SOLID, DASHED, DOTTED, DASH_DOT), strict=False):
-            left.plot(shifts, [moved_ball_dice(radius, shift) for shift in shifts], color="black", ls=dash, label=f"radius {radius:g} mm")
+            values = [moved_ball_dice(radius, shift, larger_mm) for shift in shifts]
+            left.plot(shifts, values, color="black", ls=dash, label=f"radius {radius:g} mm")
         left.axvline(shift_mm, color="0.6", lw=0.8)
         left.set(xlabel="Shift, mm", ylabel="Dice", ylim=(0, 1.02), title="The same slip costs small lesions more")
         left.legend(loc="upper right", fontsize=7.5)
-        from matplotlib.patches import Circle
-
-        place = 0.0
+        place, low = 0.0, max(radii_mm) + max(larger_mm, 0.0)
         for radius in radii_mm:
-            place += radius + 2
+            second = max(radius + larger_mm, 0.0)
+            place += max(radius, second - shift_mm) + 2
             right.add_patch(Circle((place, 0), radius, fill=False, color="#9A8C00", lw=1.4))
-            right.add_patch(Circle((place + shift_mm, 0), radius, fill=False, color="#0072B2", ls=(0, (3, 1.5)), lw=1.4))
-            words = f"{moved_ball_dice(radius, shift_mm):.2f}"
-            right.text(place + shift_mm / 2, -max(radii_mm) - 3, words, ha="center", va="top", fontsize=8)
-            place += radius + 2 + shift_mm
-        right.set(xlim=(0, place), ylim=(-max(radii_mm) - 8, max(radii_mm) + 4), aspect="equal", title=f"moved by {shift_mm:g} mm: Dice")
+            right.add_patch(Circle((place + shift_mm, 0), second, fill=False, color="#0072B2", ls=(0, (3, 1.5)), lw=1.4))
+            words = f"{moved_ball_dice(radius, shift_mm, larger_mm):.2f}"
+            right.text(place + shift_mm / 2, -low - 3, words, ha="center", va="top", fontsize=8)
+            place += max(radius, second + shift_mm) + 2
+        moved = f"moved by {shift_mm:g} mm, radius {larger_mm:+g} mm: Dice" if larger_mm else f"moved by {shift_mm:g} mm: Dice"
+        right.set(xlim=(0, place), ylim=(-low - 8, low + 4), aspect="equal", title=moved)
         right.axis("off")
     return figure
 
 
-def moved_ball_dice(radius_mm: float, shift_mm: float) -> float:
-    """Return the Dice of two equal balls whose centres are `shift_mm` apart (volume of the lens they share).
+def moved_ball_dice(radius_mm: float, shift_mm: float, larger_mm: float = 0.0) -> float:
+    """Return the Dice of two balls (volume of the lens they share).
+
+    Parameters
+    ----------
+    radius_mm : float
+        Of the first ball.
+    shift_mm : float
+        Between the centres.
+    larger_mm : float
+        By how much the second ball's radius is larger; one without any radius
+        gives 0.
 
     Examples
     --------
-    >>> moved_ball_dice(5.0, 0.0), moved_ball_dice(5.0, 10.0)
-    (1.0, 0.0)
+    >>> moved_ball_dice(5.0, 0.0), moved_ball_dice(5.0, 10.0), moved_ball_dice(5.0, 0.0, -5.0)
+    (1.0, 0.0, 0.0)
     """
-    share = min(shift_mm / (2 * radius_mm), 1.0)
-    return float((1 - share) ** 2 * (2 + share) / 2)
+    one, two = radius_mm, max(radius_mm + larger_mm, 0.0)
+    small, apart = min(one, two), shift_mm
+    if apart >= one + two:
+        shared = 0.0
+    elif apart <= abs(one - two):
+        shared = 4 / 3 * small**3
+    else:
+        shared = (one + two - apart) ** 2 * (apart**2 + 2 * apart * (one + two) - 3 * (one - two) ** 2) / (12 * apart)
+    return float(2 * shared / (4 / 3 * (one**3 + two**3)))
 
 
 def feature_maps(maps: Sequence[tuple[str, NDArray]], title: str = "") -> Figure:
@@ -136,7 +156,7 @@ def feature_maps(maps: Sequence[tuple[str, NDArray]], title: str = "") -> Figure
     with drawing():
         figure = new_figure(8.4, 2.45 * rows + 0.3)
         for place, (name, picture) in enumerate(maps, start=1):
-            _brain(figure.add_subplot(rows, columns, place), picture, name)
+            draw_brain(figure.add_subplot(rows, columns, place), picture, name)
         figure.suptitle(title, fontsize=9.5)
         figure.supxlabel(CONVENTION, fontsize=7.5, color="0.25")
     return figure
@@ -150,7 +170,8 @@ def _sweep(axes: Axes, sweep: pd.DataFrame, chosen: float, xlabel: str) -> None:
     axes.legend(loc="best", fontsize=7.5)
 
 
-def _brain(axes: Axes, picture: NDArray, title: str, marked: NDArray | None = None) -> None:
+def draw_brain(axes: Axes, picture: NDArray, title: str, marked: NDArray | None = None) -> None:
+    """Draw a slice as seen (right on the left) with R and L, and the outline of what is marked."""
     finite = picture[np.isfinite(picture) & (picture != picture.min())]
     low, high = np.percentile(finite, (1, 99.7)) if finite.size else (0.0, 1.0)
     axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
     from flairnb.cohort.phantom.lesions import LesionMap
     from flairnb.network.weights import Network
+    from flairnb.report.lesson_learning import Learned
     from flairnb.report.start import Run
 
-PATIENT = {"participant_id": "lesson", "diagnosis": "MSI", "age": 41.0}
+PATIENT = {"participant_id": "lesson", "diagnosis": "SVID", "age": 71.0}
+#: Few small lesions, far apart: an error among them can be found.
+SMALL = {"participant_id": "lesson", "diagnosis": "MSI", "age": 41.0}
+#: Large lesions: learned within seconds, at large voxels.
+LARGE = {"participant_id": "lesson-large", "diagnosis": "ALD", "age": 11.0}
 #: A usual protocol at 3 T.
 TE_MS, TR_MS, TI_MS, FIELD_T = 120.0, 9000.0, 2500.0, 3.0
 #: Noise and the coil's brightness from back to front, as shares of the signal (chosen: an ordinary examination).
@@ -122,15 +127,36 @@ class Lesson:
         image, brain, _ = self.read
         return predict(self.network.model, image, brain, self.run.settings.infer)
 
+    @cached_property
+    def large(self) -> Lesson:
+        """Another patient, with large lesions."""
+        return open_lesson(self.run, patient=LARGE)
 
-def open_lesson(run: Run, interactive: bool = False) -> Lesson:
-    """Draw the lesson's patient: a head with multiple sclerosis, always the same for a seed."""
+    @cached_property
+    def small(self) -> Lesson:
+        """Another patient, with few small lesions."""
+        return open_lesson(self.run, patient=SMALL)
+
+    @cached_property
+    def learned(self) -> Learned:
+        """What was seen while a small network learned from this patient; takes some seconds at first use."""
+        from flairnb.network.onednn import configure
+        from flairnb.report.lesson_learning import learn
+        from flairnb.report.quiet import quiet_stderr
+
+        with quiet_stderr():
+            configure(self.run.jobs)
+            return learn(self)
+
+
+def open_lesson(run: Run, interactive: bool = False, patient: Mapping[str, Any] = PATIENT) -> Lesson:
+    """Draw the lesson's patient: a head with small-vessel disease, always the same for a seed."""
     from dataclasses import replace
 
     from flairnb.cohort.phantom.subject import draw_subject
 
     settings = replace(run.settings.cohort, head_spacing_mm=max(LEAST_SPACING_MM, run.settings.cohort.head_spacing_mm))
-    lesions, _ = draw_subject(PATIENT, run.seed, settings)
+    lesions, _ = draw_subject(patient, run.seed, settings)
     return Lesson(run, lesions, interactive)
 
 
@@ -167,12 +193,12 @@ def cut(lesson: Lesson, probability: float = 0.5) -> Any:
     return sweep_figure(sweep(lesson.probability[brain], truth[brain], np.linspace(0.02, 0.98, 49)), probability)
 
 
-def slip(lesson: Lesson, shift_mm: float = 2.0) -> Figure:
-    """Draw what a shift of the outline costs small and large lesions."""
+def slip(lesson: Lesson, shift_mm: float = 2.0, larger_mm: float = 0.0) -> Figure:
+    """Draw what a shift of the outline, or drawing it farther out or in, costs small and large lesions."""
     from flairnb.present.lesson_figures import dice_by_shift
 
     del lesson
-    return dice_by_shift(RADII_MM, shift_mm)
+    return dice_by_shift(RADII_MM, shift_mm, larger_mm)
 
 
 def blocks(lesson: Lesson, feature: int = 0) -> Any:

