@@ -84,12 +84,13 @@ review.disagreement(session)
 #
 # ## The reading room
 #
-# Type your initials first. All views move together; a click on a lesion in the list takes them there. Choose
-# `itkwidgets` for volume rendering, where agreement, missed and extra voxels have their own colours. Everything outside the
-# brain is left out, because a head in 3D shows a face.
+# Type your initials first. All views move together; a click on a lesion in the list takes them there. One button shows the
+# masks, the errors (missed, extra), the probability or the T1w; sliders set each layer's opacity and the grey window. Choose
+# `itkwidgets` for volume rendering. Everything outside the brain is left out, because a head in 3D shows a face.
 #
 # A verdict is on the disk as soon as the button is pressed. *Accept*: you would sign it. *Minor edits*: a stroke or two.
-# *Major edits*: you would rather start anew. To correct, put the cross on the spot and open the panel below the list.
+# *Major edits*: you would rather start anew. To correct, open the panel below the list and draw on the slice with the mouse.
+# The T1w lies where the registration of this case put it; where none was kept, its slider says `T1w by header`.
 
 # %%
 review.room(session, interactive)
@@ -110,6 +111,12 @@ review.so_far(session)
 
 # %%
 review.together(session)
+
+# %% [markdown]
+# Do verdicts follow the score? A mask of high Dice that readers would rather draw anew has an error that Dice does not count.
+
+# %%
+review.verdicts_and_dice(session)
 
 # %% [markdown]
 # Below some twenty cases a kappa moves by a tenth or more when one verdict changes; say how many cases it is from.

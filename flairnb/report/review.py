@@ -66,9 +66,11 @@ class Session:
 
         Strokes on the case before that were not saved are saved first.
         """
-        self.leave()
-        self.place = place % len(self.cases)
-        self.case = review_cases.load_case(self.cases.iloc[self.place])
+        place %= len(self.cases)
+        is_open = self.case is not None and place == self.place and not self.corrections
+        if not is_open:
+            self.leave()
+            self.place, self.case = place, review_cases.load_case(self.cases.iloc[place])
         self._opened = time.monotonic()
         return self.case
 

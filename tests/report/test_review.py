@@ -358,5 +358,13 @@ def test_without_a_reader_at_work_the_notebook_shows_sentences(session):
 
     assert "reading room" in review.room(session, interactive=False).data
     assert "No verdict" in review.so_far(session).data and "Fewer than two" in review.together(session).data
+    assert "No verdict" in review.verdicts_and_dice(session).data
+    session.all_cases["dice"] = [0.7, 0.4]
+    for name in ("accept", "major edits"):
+        session.judge("unet", name)
+        session.next()
+    table = review.verdicts_and_dice(session)
+    assert table.loc["accept", "median"] == 0.7 and table.loc["major edits", "max"] == 0.4 and table.loc["minor edits", "count"] == 0
+    (session.folder / "review.tsv").unlink()
     assert review.numbers(session) == {"review_cases": 2, "review_lesions": 1, "readings": 0}
     assert review.still(session)._repr_png_() and review.disagreement(session).empty
