@@ -178,6 +178,10 @@ def publish(run: Run, table: pd.DataFrame) -> bool:
     -------
     bool
         Whether it was written; a run with some of the data or other weights leaves the committed one alone.
+
+    Notes
+    -----
+    Comparison methods that this run had no fit for keep the rows that are committed: they do not depend on the weights.
     """
     import pandas as pd
 
@@ -190,9 +194,19 @@ def publish(run: Run, table: pd.DataFrame) -> bool:
     target = repository_root() / PUBLISHED
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as temporary:
-        table.round(4).to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
+        with_committed_methods(table, published()).round(4).to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
     real_trust.publish(run)
     return True
+
+
+def with_committed_methods(table: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
+    """Add the committed rows of comparison methods that a table has none of, each after its patient's other rows."""
+    import pandas as pd
+
+    missing = committed[~committed["method"].isin(table["method"])]
+    order = {name: number for number, name in enumerate(dict.fromkeys(table["participant_id"]))}
+    both = pd.concat([table, missing[missing["participant_id"].isin(order)]], ignore_index=True) if len(missing) else table
+    return both.sort_values("participant_id", key=lambda names: names.map(order), kind="stable").reset_index(drop=True)
 
 
 def published() -> pd.DataFrame:

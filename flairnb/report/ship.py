@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from flairnb.errors import InputError
 
 if TYPE_CHECKING:
-    import keras
-
     from flairnb.network.confidence import Calibration
     from flairnb.network.weights import Network
     from flairnb.report.start import Run
@@ -28,7 +26,7 @@ VOXELS = 200_000
 
 
 def ship_network(
-    run: Run, model_dir: str | Path, target_dir: str | Path, card: Mapping[str, Any], coarser_look: float = 1.5, cut: float = 0.5
+    run: Run, model_dir: str | Path, target_dir: str | Path, card: Mapping[str, Any], coarser_look: float = 2.0, threshold: float = 0.3
 ) -> Path:
     """Calibrate a trained network on the real cases on disk and write it for shipping.
 
@@ -44,9 +42,8 @@ def ship_network(
         Added to the card that training wrote: data, licences, limits, what was tried.
     coarser_look : float
         Stored with the weights; see ``infer.coarser_look``.
-    cut : float
-        Probability of the trained network from which a voxel is to be lesion;
-        see `move_cut_to_half`.
+    threshold : float
+        Stored with the weights: lesion from this (calibrated) probability on.
 
     Returns
     -------
@@ -62,8 +59,7 @@ def ship_network(
 
     from flairnb.network.weights import load_network, save_network
 
-    network = replace(load_network(model_dir), coarser_look=coarser_look)
-    move_cut_to_half(network.model, cut)
+    network = replace(load_network(model_dir), coarser_look=coarser_look, threshold=threshold)
     found = predict_real(run, network)
     calibration = calibrate(found, network.threshold)
     history = pd.read_csv(Path(model_dir) / "history.csv").round(4).to_dict("records")
@@ -80,27 +76,6 @@ def ship_network(
         calibration=calibration,
         coarser_look=coarser_look,
     )
-
-
-def move_cut_to_half(model: keras.Model, cut: float) -> None:
-    """Add to the lesion's last bias what makes a probability of `cut` one half, in place.
-
-    All log-odds move by the same amount, so the order of voxels stays: masks
-    cut at one half are those that were cut at `cut` before. Simulated heads
-    hold other shares of lesion and of look-alikes than patients do; this is
-    the usual correction for another prior (Saerens et al., Neural Comput
-    2002;14:21).
-
-    Raises
-    ------
-    InputError
-        `cut` is not between 0 and 1.
-    """
-    if not 0 < cut < 1:
-        raise InputError(f"cut: expected a probability between 0 and 1, found {cut}.")
-    kernel, bias = model.get_layer("logits").get_weights()
-    bias[1] += np.log((1 - cut) / cut)
-    model.get_layer("logits").set_weights([kernel, bias])
 
 
 def predict_real(run: Run, network: Network) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
@@ -136,7 +111,7 @@ def calibrate(found: Mapping[str, tuple[NDArray, NDArray]], threshold: float = 0
     found : mapping
         Case to its brain voxels' probability and reference, two (n,) arrays.
     threshold : float
-        Where the mask is cut.
+        Where the calibrated probability is cut.
 
     Notes
     -----
@@ -153,9 +128,10 @@ def calibrate(found: Mapping[str, tuple[NDArray, NDArray]], threshold: float = 0
     temperature = fit_temperature(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     stated, true = [], []
     for probability, lesion in found.values():
-        mask = probability >= threshold
+        tempered = temper(probability, temperature)
+        mask = tempered >= threshold
         if mask.any():
-            stated.append(expected_dice(temper(probability, temperature), mask))
+            stated.append(expected_dice(tempered, mask))
             true.append(2 * np.count_nonzero(mask & lesion) / (np.count_nonzero(mask) + np.count_nonzero(lesion)))
     slope = float(np.sum(true) / np.sum(stated)) if stated else 1.0
     words = f"{len(found)} real development cases, none of them trained on"

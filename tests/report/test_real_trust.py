@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from flairnb.network.confidence import temper
+from flairnb.report.real import with_committed_methods
 from flairnb.report.real_trust import gap, pooled, reliability_rows
 
 
@@ -45,3 +46,16 @@ def test_patients_count_alike_whatever_the_size_of_their_brain(rng):
     )
     assert pooled(rows).loc[0, "observed"] == pytest.approx(0.5)
     assert gap(pooled(rows), "after") == pytest.approx(0.05)
+
+
+def test_methods_that_were_not_run_again_keep_their_committed_rows():
+    def rows(*triples):
+        return pd.DataFrame(triples, columns=["participant_id", "method", "dice"])
+
+    table = rows(("b", "shipped", 0.8), ("a", "shipped", 0.7))
+    committed = rows(("a", "shipped", 0.1), ("a", "lga", 0.2), ("b", "lga", 0.3), ("gone", "lga", 0.4))
+    assert with_committed_methods(table, committed).to_numpy().tolist() == [
+        ["b", "shipped", 0.8], ["b", "lga", 0.3], ["a", "shipped", 0.7], ["a", "lga", 0.2],
+    ]  # fmt: skip
+    again = rows(("a", "shipped", 0.7), ("a", "lga", 0.9))
+    assert with_committed_methods(again, committed).equals(again)

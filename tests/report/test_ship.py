@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from flairnb.errors import InputError
 from flairnb.network.confidence import temper
-from flairnb.report.ship import calibrate, move_cut_to_half
+from flairnb.report.ship import calibrate
 
 
 @pytest.fixture
@@ -38,25 +35,3 @@ def test_expected_dice_follows_the_cases_where_probabilities_lie_about_all_alike
         mask = probability >= 0.5
         true = 2 * (mask & lesion).sum() / (mask.sum() + lesion.sum())
         assert calibration.expect(temper(probability, calibration.temperature), mask) == pytest.approx(true, abs=0.05)
-
-
-def test_moving_the_cut_keeps_the_mask_and_makes_it_a_cut_at_one_half(rng):
-    from flairnb.network.unet import build_unet
-    from flairnb.settings import load
-
-    settings = replace(load("smoke").network, width=2, levels=1)
-    model = build_unet(settings)
-    image = rng.normal(size=(1, 16, 16, 16, 1)).astype(np.float32)
-    before = model(image).numpy()[..., 1].astype(float)
-    move_cut_to_half(model, 0.3)
-    after = model(image).numpy()[..., 1].astype(float)
-    odds = before / (1 - before) * (0.7 / 0.3)
-    np.testing.assert_allclose(after, odds / (1 + odds), atol=1e-5)
-    clear = np.abs(before - 0.3) > 1e-4
-    np.testing.assert_array_equal((before >= 0.3)[clear], (after >= 0.5)[clear])
-
-
-@pytest.mark.parametrize("cut", [0.0, 1.0, -1.0])
-def test_a_cut_that_is_no_probability_is_refused(cut):
-    with pytest.raises(InputError, match="cut"):
-        move_cut_to_half(None, cut)
