@@ -54,7 +54,7 @@ lint: $(STAMP)  ## style, spelling, layers, unsafe code
 # Tests that try to break something, and what happened: each input, each kill, each full disk. Also fills in the README's table.
 faults: $(STAMP)  ## run them and write reports/faults.tsv
 	FLAIRNB_FAULTS_TABLE=reports/faults.tsv $(PYTHON) -m pytest tests/bad_input tests/faults tests/prepare/test_killed.py \
-	  tests/cohort/test_fetch_bad_server.py tests/cohort/test_fetch_archive.py $(PYTEST_ARGS)
+	  tests/cohort/test_fetch_bad_server.py tests/cohort/test_fetch_archive.py tests/report/test_same_in_same_out.py $(PYTEST_ARGS)
 
 # Screenshots of the README, taken by the browser tests; needs chromium.
 pictures: $(STAMP)  ## take the README's pictures of review, lesson and case page

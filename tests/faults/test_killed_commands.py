@@ -11,7 +11,12 @@ import pandas as pd
 import pytest
 
 HEAVY = ("tensorflow", "keras", "ants", "joblib", "pandas", "scipy.ndimage", "papermill", "pandera")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
+# Minutes of kills: only `make faults` asks for them.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("faults"),
+    pytest.mark.skipif(not os.environ.get("FLAIRNB_FAULTS_TABLE"), reason="takes many minutes: run by `make faults`"),
+]
 RNG = np.random.default_rng(int(os.environ.get("FLAIRNB_KILL_SEED", 23)))
 
 

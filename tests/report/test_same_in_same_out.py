@@ -11,6 +11,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+# Minutes of repeats: only `make faults` asks for them.
+pytestmark = pytest.mark.skipif(not os.environ.get("FLAIRNB_FAULTS_TABLE"), reason="takes many minutes: run by `make faults`")
+
 #: Largest difference of a probability between machines or numbers of threads, where sums are taken in another order.
 TOLERANCE = 1e-4
 
