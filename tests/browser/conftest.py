@@ -125,9 +125,9 @@ class Tab:
         return [text for text in self.errors if not HARMLESS.search(text)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def chromium(tmp_path_factory) -> str:
-    """Start the browser; return the address of its DevTools."""
+    """Start a browser for one test (in a shared one the fourth notebook got no kernel); return the address of its DevTools."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         pytest.skip("no chromium or chrome on the PATH: apt-get install chromium")
