@@ -91,7 +91,8 @@ def code_fingerprint(source: str) -> str:
     """Return a hash of a notebook's text and of every flairnb module it can reach.
 
     Imports are followed inside functions too, so that a change in a module
-    that the notebook never loads does not make it run again.
+    that the notebook never loads does not make it run again. Where they reach
+    the module that loads networks, the shipped ones count as well.
 
     Parameters
     ----------
@@ -112,6 +113,9 @@ def code_fingerprint(source: str) -> str:
             reached.add(path)
             name = path.relative_to(PACKAGE.parent).with_suffix("")
             waiting += _modules(ast.parse(path.read_text(encoding="utf-8")), ".".join(name.parts[:-1]))
+    if PACKAGE / "network" / "weights.py" in reached:
+        # Holds the weights' sha256, threshold and calibration.
+        reached.update((PACKAGE / "network" / "shipped").glob("*/settings.json"))
     for path in sorted(reached):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

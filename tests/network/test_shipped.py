@@ -74,8 +74,9 @@ def test_it_finds_simulated_tumours_and_can_leave_a_healthy_head_alone(network):
         if len(seen) >= 3 and len(quiet) >= 2:
             break
     assert len(seen) >= 2 and np.median(seen) > 0.6
-    # The quietest of them: on two of four it raises false alarms, which the model card says.
-    assert len(quiet) >= 1 and min(quiet) < 0.02
+    # Measured: 0.9% and 8.9% of the brain. The second is a false alarm (strong bias field, coarse slices) that the model card
+    # tells; better weights should bring this bound back to the 0.02 that it once was.
+    assert len(quiet) >= 2 and min(quiet) < 0.02 and max(quiet) < 0.1
 
 
 def test_readme_and_model_card_quote_the_committed_scores_of_these_weights():

@@ -181,6 +181,22 @@ def test_the_fingerprint_follows_imports_into_the_package_but_not_beyond_what_is
     assert sources.code_fingerprint(text) != first
 
 
+def test_other_shipped_weights_make_what_loads_networks_run_again(tmp_path, monkeypatch):
+    package = tmp_path / "flairnb"
+    for folder in ("report", "network/shipped/robust"):
+        (package / folder).mkdir(parents=True)
+    for name in ("__init__.py", "report/start.py", "network/weights.py"):
+        (package / name).write_text("")
+    settings = package / "network" / "shipped" / "robust" / "settings.json"
+    settings.write_text('{"sha256": "a"}')
+    monkeypatch.setattr(sources, "PACKAGE", package)
+    loading, other = "from flairnb.network.weights import load_network\n", "import flairnb\n"
+    before = [sources.code_fingerprint(text) for text in (loading, other)]
+    settings.write_text('{"sha256": "b"}')
+    after = [sources.code_fingerprint(text) for text in (loading, other)]
+    assert after[0] != before[0] and after[1] == before[1]
+
+
 def test_set_words_without_an_equals_sign_are_refused():
     with pytest.raises(SettingsError, match="key=value"):
         sources.split_sets(["train.epochs"])
