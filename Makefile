@@ -65,7 +65,7 @@ lab: $(STAMP)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 lock: $(STAMP)  ## resolve requirements.lock again after a change in pyproject.toml
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(PYTHON) -m uv pip compile pyproject.toml --extra test --extra lint \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(PYTHON) -m uv pip compile pyproject.toml --extra test --extra lint --extra cluster \
 	  --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.lock
 
 clean:  ## remove what runs and tools made; keeps .venv, reports/ and fetched data

@@ -33,11 +33,15 @@ def run(
     from_: Annotated[str | None, typer.Option("--from", help="Leave out the notebooks before this number.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.epochs=3; may be repeated.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run also what has not changed.")] = False,
+    dask: Annotated[str, typer.Option(help="Address of a Dask scheduler whose workers do the cases.")] = "",
+    slurm: Annotated[int, typer.Option(help="Start this many Slurm jobs that do the cases.", min=0)] = 0,
 ) -> None:
     """Run notebooks and write the report. Example: flairnb run all --profile demo."""
+    from flairnb.parallel import on_cluster
     from flairnb.report.pipeline import run_notebooks
 
-    result = run_notebooks(which or "all", profile, jobs=jobs, from_=from_, sets=_words(set_), force=force, say=_progress)
+    with on_cluster(dask, slurm):
+        result = run_notebooks(which or "all", profile, jobs=jobs, from_=from_, sets=_words(set_), force=force, say=_progress)
     typer.echo(f"Open {result.index} in a browser.")
 
 
@@ -175,6 +179,20 @@ def verify(folder: Annotated[Path, typer.Argument(help="Work folder, report, or 
     counts = {status: sum(v.status == status for v in verdicts) for status in ("ok", "no recipe", "not in this copy")}
     absent = f" {counts['not in this copy']} are not in this copy." if counts["not in this copy"] else ""
     typer.echo(f"{folder.name}: {counts['ok']} files are as they were made, {counts['no recipe']} have no recipe.{absent}")
+
+
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option("--out", help="Folder of bench.json and bench.tsv; what is there is kept.")],
+    part: Annotated[list[str] | None, typer.Option(help="segment, network, training or scaling; may be repeated.")] = None,
+    data_dir: Annotated[str, typer.Option(help="Folder of the public data; where flairnb fetch put them.")] = "",
+    repeats: Annotated[int, typer.Option(help="Runs of each measurement.")] = 3,
+) -> None:
+    """Measure seconds and memory on this machine. Example: flairnb bench --part network --out work/bench."""
+    from flairnb.cohort.fetch import default_data_dir
+    from flairnb.report.bench import run_bench
+
+    typer.echo(f"Results in {run_bench(out, tuple(part or ()), data_dir or str(default_data_dir()), repeats, _progress)}.")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flairnb.errors import FlairnbError, MissingDataError
 from flairnb.images import Image, read_image, read_mask, write_image
 from flairnb.naming import cohort_derivative, sidecar_path
+from flairnb.parallel import each_case
 from flairnb.prepare.bridge import read_xfm, write_xfm
 from flairnb.prepare.case import PreparedCase, prepare_case
 from flairnb.prepare.slabs import mask_to_work
@@ -47,7 +48,8 @@ def prepare_cohort(
         Gets ``derivatives/flairnb/sub-*/anat``: brain masks, prepared FLAIRs,
         reference masks on the work grid, transforms, JSON side-cars.
     jobs : int
-        Processes; results do not depend on it.
+        Processes; results do not depend on it, nor on a cluster's workers
+        (:func:`flairnb.parallel.each_case`).
     data_root : path, optional
         What the manifest's paths are relative to; `work_dir` if absent.
 
@@ -58,12 +60,9 @@ def prepare_cohort(
         brain_source, brain_ml, mean, sd, seconds, notes. A bad case is a row,
         never an exception.
     """
-    from joblib import Parallel, delayed
-
     root = Path(work_dir if data_root is None else data_root)
     rows = manifest.to_dict("records")
-    work = (delayed(_prepare_row)(row, settings, Path(work_dir), root) for row in rows)
-    done = list(Parallel(n_jobs=max(1, min(jobs, len(rows) or 1)))(work))
+    done = each_case(_prepare_row, [(row, settings, Path(work_dir), root) for row in rows], jobs)
     return pd.DataFrame(done, columns=COLUMNS)
 
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,8 @@ class Found:
 def segment_validation(run: Run) -> pd.DataFrame:
     """Apply the trained network to every validation case and write native masks.
 
-    Cases run one after the other: one pass keeps all cores busy by itself.
+    Cases run one after the other, as one pass keeps all cores busy by itself;
+    on a cluster, on all of its workers.
 
     Returns
     -------
@@ -80,12 +82,9 @@ def segment_validation(run: Run) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from flairnb.network.weights import load_network
-    from flairnb.settings import as_dict
+    from flairnb.parallel import each_case
 
-    network = load_network(run.path(steps.MODEL))
-    key = content_hash(network.sha256, as_dict(run.settings.infer))
-    rows = [_apply(run, participant, "unet", key, _network(run, network)) for participant in steps.prepared_ids(run, "validation")]
+    rows = each_case(_network_of, [(run, case, run.path(steps.MODEL)) for case in steps.prepared_ids(run, "validation")])
     table = pd.DataFrame(rows).rename(columns={"seconds_method": "seconds_network"})
     table["method"] = run.settings.infer.method
     prepared = run.table("tables/preparation.tsv").set_index("participant_id")
@@ -108,16 +107,14 @@ def segment_with_shipped(run: Run) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from flairnb.network.weights import SHIPPED, load_network, shipped_names
-    from flairnb.settings import as_dict
+    from flairnb.network.weights import SHIPPED, shipped_names
+    from flairnb.parallel import each_case
 
     names, spacing = shipped_names(), run.settings.infer.shipped_spacing_mm
     if not names or not spacing:
         return pd.DataFrame(columns=["participant_id", "method", "status", "reason"])
-    network = load_network(SHIPPED / names[-1])
-    key = content_hash(network.sha256, as_dict(run.settings.infer))
-    find = _shipped(run, network, spacing)
-    return pd.DataFrame([_apply(run, participant, "shipped", key, find) for participant in steps.prepared_ids(run, "validation")])
+    cases = steps.prepared_ids(run, "validation")
+    return pd.DataFrame(each_case(_network_of, [(run, case, SHIPPED / names[-1], spacing) for case in cases]))
 
 
 def apply_baselines(run: Run, methods: Sequence[str] = BASELINES) -> pd.DataFrame:
@@ -139,12 +136,12 @@ def apply_baselines(run: Run, methods: Sequence[str] = BASELINES) -> pd.DataFram
         outside tools, where ``baselines.external`` names a folder, follow.
     """
     import pandas as pd
-    from joblib import Parallel, delayed
 
+    from flairnb.parallel import each_case
     from flairnb.report.external import take_over_external
 
     cases = steps.prepared_ids(run, "validation")
-    done = Parallel(n_jobs=max(1, min(run.jobs, len(cases) or 1)))(delayed(_baselines_of)(run, case, tuple(methods)) for case in cases)
+    done = each_case(_baselines_of, [(run, case, tuple(methods)) for case in cases], run.jobs)
     table = pd.DataFrame([row for rows in done for row in rows])
     prepared = run.table("tables/preparation.tsv").set_index("participant_id")
     shared = table["participant_id"].map(prepared["seconds"])
@@ -193,6 +190,27 @@ def compare_methods_of_inference(run: Run, cases: int = 3) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _network_of(run: Run, participant: str, folder: Path, shipped_mm: float = 0.0) -> dict[str, Any]:
+    """Apply a network to one case; a process loads it once, whatever the number of its cases."""
+    from flairnb.settings import as_dict
+
+    network = _loaded(folder, (folder / "settings.json").stat().st_mtime_ns)
+    key = content_hash(network.sha256, as_dict(run.settings.infer))
+    if shipped_mm:
+        return _apply(run, participant, "shipped", key, _shipped(run, network, shipped_mm))
+    return _apply(run, participant, "unet", key, _network(run, network))
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: Path, changed_ns: int) -> Network:
+    """Load a network once a process; `changed_ns` tells other weights in the same folder apart."""
+    from flairnb.network.onednn import configure
+    from flairnb.network.weights import load_network
+
+    configure()
+    return load_network(folder)
 
 
 def _network(run: Run, network: Network) -> Callable[[PreparedCase], Found]:

@@ -1,0 +1,194 @@
+"""Many cases at once: on this machine's processes, or on a Dask cluster; the same code and the same results."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flairnb.errors import EnvironmentProblem, InputError, WorkFailed
+
+log = logging.getLogger(__name__)
+
+#: Address of a Dask scheduler; `flairnb run --dask` hands it to the notebooks' kernels by this name.
+DASK = "FLAIRNB_DASK"
+_CONNECT_S = 30
+_SCHEMES = ("tcp://", "tls://", "ws://", "wss://", "ucx://", "inproc://")
+
+
+def each_case(work: Callable[..., Any], calls: Iterable[tuple], jobs: int = 1, dask: str | None = None) -> list[Any]:
+    """Return ``work(*call)`` of every call, in the order of the calls.
+
+    Parameters
+    ----------
+    work : callable
+        One case's work. It turns a bad case into a row with its reason by
+        itself, and may run again from the beginning where a worker was lost.
+    calls : iterable of tuple
+        Arguments, a tuple a case; small ones (paths, settings), as they travel.
+    jobs : int
+        Processes on this machine. Not used on a cluster, whose workers count.
+    dask : str, optional
+        Address of a Dask scheduler; the environment's `FLAIRNB_DASK` if
+        absent. The workers need this package and see the same folders.
+
+    Raises
+    ------
+    InputError
+        The address has no scheme, such as ``tcp://``.
+    EnvironmentProblem
+        The extra ``cluster`` is not installed, or nothing answers there.
+    WorkFailed
+        One case was lost together with its worker again and again.
+
+    Examples
+    --------
+    >>> each_case(pow, [(2, 3), (3, 2)])
+    [8, 9]
+    """
+    from joblib import Parallel, delayed
+
+    calls = list(calls)
+    address = os.environ.get(DASK, "") if dask is None else dask
+    if not address or not calls:
+        return list(Parallel(n_jobs=max(1, min(int(jobs), len(calls) or 1)))(delayed(work)(*call) for call in calls))
+    with _connected(address) as client:
+        return _on_workers(client, work, calls)
+
+
+def _on_workers(client: Any, work: Callable[..., Any], calls: list[tuple]) -> list[Any]:
+    """Do the calls on a cluster; all others are done before a lost one is reported.
+
+    Dask's own futures, so that each case's failure can be looked at by itself.
+    """
+    from distributed import KilledWorker
+
+    futures = [client.submit(work, *call, pure=False) for call in calls]
+    lost = [number for number, future in enumerate(futures) if isinstance(future.exception(), KilledWorker)]
+    if lost:
+        raise WorkFailed(
+            f"cluster: expected {len(calls)} results, found {len(calls) - len(lost)}: every worker that took one of the others died "
+            f"({distributed_tries()} tries; number {lost[0] + 1} in the list is the first). Out of memory? Give workers more, run again; "
+            "what was finished is kept."
+        )
+    return client.gather(futures)
+
+
+def distributed_tries() -> int:
+    """Return how many workers a case may lose before it counts as failed (Dask's ``allowed-failures`` and one)."""
+    import dask
+
+    return int(dask.config.get("distributed.scheduler.allowed-failures", 3)) + 1
+
+
+@contextmanager
+def slurm_workers(workers: int, cores: int = 2, memory_gb: float = 8.0, log_dir: str | os.PathLike = ".") -> Iterator[str]:
+    """Start Dask workers as Slurm jobs, and stop them at the end.
+
+    Parameters
+    ----------
+    workers : int
+        Jobs; each does one case at a time.
+    cores, memory_gb
+        What each job asks for.
+    log_dir : path
+        Where Slurm leaves the jobs' logs.
+
+    Yields
+    ------
+    str
+        Address for `each_case`.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The extra ``cluster`` is not installed, or this machine has no ``sbatch``.
+    """
+    import shutil
+
+    if shutil.which("sbatch") is None:
+        raise EnvironmentProblem("--slurm: expected the command sbatch, found none. Call it on a machine that submits Slurm jobs.")
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError:
+        raise _not_installed("--slurm") from None
+    with SLURMCluster(**slurm_options(cores, memory_gb, log_dir)) as cluster:
+        cluster.scale(jobs=int(workers))
+        yield str(cluster.scheduler_address)
+
+
+def slurm_options(cores: int, memory_gb: float, log_dir: str | os.PathLike) -> dict[str, Any]:
+    """Return what `dask_jobqueue.SLURMCluster` is made with: one process and one case a job, all of its cores for that case."""
+    return {
+        "cores": 1,
+        "processes": 1,
+        "job_cpu": int(cores),
+        "memory": f"{memory_gb:g}GB",
+        "log_directory": os.fspath(log_dir),
+        "job_script_prologue": [f"export OMP_NUM_THREADS={int(cores)}", "export TF_ENABLE_ONEDNN_OPTS=1"],
+    }
+
+
+@contextmanager
+def on_cluster(dask: str = "", slurm: int = 0) -> Iterator[None]:
+    """Let `each_case`, here and in processes started from here, use a cluster within a ``with`` block.
+
+    Parameters
+    ----------
+    dask : str
+        Address of a scheduler; "" for none.
+    slurm : int
+        Slurm jobs to start, instead of an address; 0 for none. Queue, account
+        and time limit come from dask-jobqueue's own settings file.
+
+    Raises
+    ------
+    InputError
+        Both are given, or the address has no scheme.
+    """
+    if dask and slurm:
+        raise InputError("--dask and --slurm: expected one of them, found both. Leave one out.")
+    if slurm:
+        with slurm_workers(slurm) as address, on_cluster(address):
+            yield
+        return
+    before = os.environ.get(DASK)
+    if dask:
+        os.environ[DASK] = check_address(dask)
+    try:
+        yield
+    finally:
+        if dask:
+            os.environ.pop(DASK)
+            if before is not None:
+                os.environ[DASK] = before
+
+
+def check_address(address: str) -> str:
+    """Return the address of a scheduler as it is, or raise `InputError`."""
+    if not address.startswith(_SCHEMES):
+        raise InputError(f"--dask: expected the address of a scheduler, such as tcp://host:8786, received {address!r}.")
+    return address
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    check_address(address)
+    try:
+        from distributed import Client
+    except ImportError:
+        raise _not_installed("--dask") from None
+    try:
+        client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+    except (OSError, TimeoutError):
+        raise EnvironmentProblem(f"--dask: expected a scheduler at {address}, none answers. Start it with `dask scheduler`.") from None
+    with client:
+        yield client
+
+
+def _not_installed(word: str) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        f'{word}: expected the packages of the extra "cluster", found none. Install them: pip install -e ".[cluster]"'
+    )

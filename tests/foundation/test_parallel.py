@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from flairnb.errors import EnvironmentProblem, InputError
+from flairnb.images import Image, write_image
+from flairnb.parallel import DASK, check_address, each_case, on_cluster, slurm_options, slurm_workers
+
+PROGRAM = Path(__file__).with_name("cluster_program.py")
+
+
+def test_results_come_in_the_order_of_the_calls_whatever_the_jobs():
+    calls = [(base, 2) for base in range(7)]
+    assert each_case(pow, calls) == each_case(pow, calls, jobs=2) == [n * n for n in range(7)]
+    assert each_case(pow, [], jobs=4) == []
+
+
+def test_an_address_without_a_scheme_is_refused_before_anything_starts():
+    with pytest.raises(InputError, match="tcp://host:8786, received 'node7'"):
+        check_address("node7")
+    with pytest.raises(InputError, match="found both"), on_cluster("tcp://node7:8786", 3):
+        pass
+
+
+def test_a_cluster_is_known_within_its_block_only(monkeypatch):
+    monkeypatch.delenv(DASK, raising=False)
+    with on_cluster("tcp://node7:8786"):
+        assert os.environ[DASK] == "tcp://node7:8786"
+    assert DASK not in os.environ
+    with on_cluster():
+        assert DASK not in os.environ
+
+
+def test_slurm_without_sbatch_says_where_to_go(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(EnvironmentProblem, match="sbatch"), slurm_workers(2):
+        pass
+
+
+def test_a_slurm_job_is_one_case_with_its_cores_and_memory(tmp_path):
+    pytest.importorskip("dask_jobqueue")
+    code = (
+        "from dask_jobqueue.slurm import SLURMJob; from flairnb.parallel import slurm_options\n"
+        f"print(SLURMJob(scheduler='tcp://127.0.0.1:1', name='w', **slurm_options(4, 8.0, {str(tmp_path)!r})).job_script())"
+    )
+    script = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "#SBATCH --cpus-per-task=4" in script and "#SBATCH --mem=8G" in script
+    assert "--nthreads 1" in script and "export OMP_NUM_THREADS=4" in script
+    assert slurm_options(2, 8.0, ".")["processes"] == 1
+
+
+def _raw(folder: Path) -> None:
+    """Write three small heads that are brain only, and their table."""
+    rng, rows = np.random.default_rng(4), []
+    affine = np.diag([-4.0, -4.0, 5.0, 1.0])
+    affine[:3, 3] = (70, 80, -50)
+    centre = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in (36, 42, 25)), indexing="ij"))
+    brain = (centre**2).sum(axis=0) < 0.8
+    for number in (1, 2, 3):
+        flair = Image((brain * rng.normal(100, 10, brain.shape)).astype(np.float32), affine)
+        write_image(folder / f"sub-{number}_FLAIR.nii.gz", flair.data, flair, np.float32)
+        write_image(folder / f"sub-{number}_brain.nii.gz", brain, flair, np.uint8)
+        rows.append({"participant_id": f"sub-{number}", "flair": f"sub-{number}_FLAIR.nii.gz", "t1w": ""})
+        rows[-1]["brain_mask"] = f"sub-{number}_brain.nii.gz"
+    rows.append({"participant_id": "sub-4", "flair": "absent.nii.gz", "t1w": "", "brain_mask": ""})
+    pd.DataFrame(rows).to_csv(folder / "cases.tsv", sep="\t", index=False)
+
+
+def _voxels(folder: Path) -> dict[str, bytes]:
+    found = [p for p in folder.rglob("*.nii.gz") if ".partial" not in p.name]
+    return {str(p.relative_to(folder)): np.asarray(nib.load(p).dataobj).tobytes() for p in found}
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_in_the_middle_finds_what_one_process_finds(tmp_path):
+    pytest.importorskip("distributed")
+    _raw(tmp_path / "raw")
+    done = subprocess.run([sys.executable, str(PROGRAM), str(tmp_path)], capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["workers"] == 3 and len(found["pids"]) == 2, "two workers died, one in each cohort"
+    assert found["cluster"] == found["alone"] and [n for n, _ in found["alone"]] == list(range(12))
+    assert found["prepared"] == found["prepared_alone"] == ["ok", "ok", "ok", "failed"]
+    assert len(_voxels(tmp_path / "alone")) == 9
+    assert _voxels(tmp_path / "cluster") == _voxels(tmp_path / "alone")
+    assert "expected 3 results, found 2" in found["lost"] and "4 tries; number 2 in the list" in found["lost"]
