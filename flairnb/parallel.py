@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from flairnb.errors import EnvironmentProblem, InputError, WorkFailed
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 #: Address of a Dask scheduler; `flairnb run --dask` hands it to the notebooks' kernels by this name.
 DASK = "FLAIRNB_DASK"
 _CONNECT_S = 30
+_LEAST_WAITING = 64
 _SCHEMES = ("tcp://", "tls://", "ws://", "wss://", "ucx://", "inproc://")
 
 
@@ -28,6 +30,7 @@ def each_case(work: Callable[..., Any], calls: Iterable[tuple], jobs: int = 1, d
         itself, and may run again from the beginning where a worker was lost.
     calls : iterable of tuple
         Arguments, a tuple a case; small ones (paths, settings), as they travel.
+        Taken a few at a time: a generator of any length is held nowhere.
     jobs : int
         Processes on this machine. Not used on a cluster, whose workers count.
     dask : str, optional
@@ -48,32 +51,55 @@ def each_case(work: Callable[..., Any], calls: Iterable[tuple], jobs: int = 1, d
     >>> each_case(pow, [(2, 3), (3, 2)])
     [8, 9]
     """
+    address = os.environ.get(DASK, "") if dask is None else dask
+    if address:
+        with _connected(address) as client:
+            return _on_workers(client, work, calls)
     from joblib import Parallel, delayed
 
-    calls = list(calls)
-    address = os.environ.get(DASK, "") if dask is None else dask
-    if not address or not calls:
-        return list(Parallel(n_jobs=max(1, min(int(jobs), len(calls) or 1)))(delayed(work)(*call) for call in calls))
-    with _connected(address) as client:
-        return _on_workers(client, work, calls)
+    jobs = max(1, min(int(jobs), len(calls) if isinstance(calls, Sized) else int(jobs)))
+    return list(Parallel(n_jobs=jobs, return_as="generator")(delayed(work)(*call) for call in calls))
 
 
-def _on_workers(client: Any, work: Callable[..., Any], calls: list[tuple]) -> list[Any]:
+def _on_workers(client: Any, work: Callable[..., Any], calls: Iterable[tuple]) -> list[Any]:
     """Do the calls on a cluster; all others are done before a lost one is reported.
 
-    Dask's own futures, so that each case's failure can be looked at by itself.
+    Dask's own futures, so that each case's failure can be looked at by itself. Only so many calls wait on the scheduler
+    as keep the workers busy, and a future is let go when its result has come: a cohort of any size takes no more.
     """
-    from distributed import KilledWorker
+    from distributed import KilledWorker, as_completed
 
-    futures = [client.submit(work, *call, pure=False) for call in calls]
-    lost = [number for number, future in enumerate(futures) if isinstance(future.exception(), KilledWorker)]
+    waiting, numbers, results, lost = enumerate(calls), {}, {}, []
+
+    def submit(count: int) -> Iterator[Any]:
+        for number, call in islice(waiting, max(0, count)):
+            future = client.submit(work, *call, pure=False)
+            numbers[future.key] = number
+            yield future
+
+    under_way = as_completed(list(submit(_room(client))))
+    for future in under_way:
+        number, problem = numbers.pop(future.key), future.exception()
+        if isinstance(problem, KilledWorker):
+            lost.append(number)
+        elif problem is not None:
+            raise problem
+        else:
+            results[number] = future.result()
+        for following in submit(_room(client) - len(numbers)):
+            under_way.add(following)
     if lost:
         raise WorkFailed(
-            f"cluster: expected {len(calls)} results, found {len(calls) - len(lost)}: every worker that took one of the others died "
-            f"({distributed_tries()} tries; number {lost[0] + 1} in the list is the first). Out of memory? Give workers more, run again; "
+            f"cluster: expected {len(results) + len(lost)} results, found {len(results)}: every worker that took one of the others died "
+            f"({distributed_tries()} tries; number {min(lost) + 1} in the list is the first). Out of memory? Give workers more, run again; "
             "what was finished is kept."
         )
-    return client.gather(futures)
+    return [results[number] for number in sorted(results)]
+
+
+def _room(client: Any) -> int:
+    """Return how many calls may wait on the scheduler: enough for all workers, also for those that come later."""
+    return max(_LEAST_WAITING, 4 * sum(client.nthreads().values()))
 
 
 def distributed_tries() -> int:

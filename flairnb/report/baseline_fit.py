@@ -87,11 +87,10 @@ class _Training:
 
     def each(self, work: Callable[..., Any], cases: Sequence[str], more: Sequence[tuple] | None = None) -> list[Any]:
         """Return ``work(run, case, *more)`` of several cases, done in parallel."""
-        from joblib import Parallel, delayed
+        from flairnb.parallel import each_case
 
         more = more or [()] * len(cases)
-        jobs = max(1, min(self.run.jobs, len(cases) or 1))
-        return list(Parallel(n_jobs=jobs)(delayed(work)(self.run, case, *m) for case, m in zip(cases, more, strict=True)))
+        return each_case(work, [(self.run, case, *m) for case, m in zip(cases, more, strict=True)], self.run.jobs)
 
     def keep(self, name: str, model: Any) -> None:
         """Write a fitted method."""
