@@ -77,7 +77,7 @@ def _on_workers(client: Any, work: Callable[..., Any], calls: Iterable[tuple]) -
             numbers[future.key] = number
             yield future
 
-    under_way = as_completed(list(submit(_room(client))))
+    under_way = as_completed(list(submit(_room(client))), loop=client.loop)
     for future in under_way:
         number, problem = numbers.pop(future.key), future.exception()
         if isinstance(problem, KilledWorker):

@@ -49,6 +49,19 @@ def prepare_or_die(row, settings, work_dir, root):
         cohort.write_image = real
 
 
+def counted(count: int, folder: Path, ahead: list[int]):
+    """Yield calls of `touch`, and note how many were asked for before they were done."""
+    for number in range(count):
+        ahead.append(number - len(list(folder.glob("touched-*"))))
+        yield number, str(folder)
+
+
+def touch(number: int, folder: str) -> int:
+    """Leave a file and return the number."""
+    (Path(folder) / f"touched-{number}").touch()
+    return number
+
+
 def main(folder: Path) -> None:
     """Do the same work on a cluster, with a death in the middle, and in this process; print both."""
     import pandas as pd
@@ -66,6 +79,9 @@ def main(folder: Path) -> None:
         found["workers"] = len(cluster.workers)
         with on_cluster(cluster.scheduler_address):
             found["cluster"] = each_case(digest, [(n, str(folder)) for n in range(12)])
+            ahead: list[int] = []
+            found["streamed"] = each_case(touch, counted(200, folder, ahead)) == list(range(200))
+            found["ahead"] = max(ahead)
             cohort._prepare_row = prepare_or_die
             (folder / "cluster").mkdir()
             found["prepared"] = cohort.prepare_cohort(table, settings, folder / "cluster", 1, folder / "raw")["status"].tolist()

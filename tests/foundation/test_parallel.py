@@ -89,6 +89,7 @@ def test_a_cluster_that_loses_a_worker_in_the_middle_finds_what_one_process_find
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["workers"] == 3 and len(found["pids"]) == 2, "two workers died, one in each cohort"
     assert found["cluster"] == found["alone"] and [n for n, _ in found["alone"]] == list(range(12))
+    assert found["streamed"] and found["ahead"] <= 64, "a cohort's calls wait with the driver, not on the scheduler"
     assert found["prepared"] == found["prepared_alone"] == ["ok", "ok", "ok", "failed"]
     assert len(_voxels(tmp_path / "alone")) == 9
     assert _voxels(tmp_path / "cluster") == _voxels(tmp_path / "alone")
