@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +32,8 @@ class Network:
     `spacing_mm` is the isotropic voxel size it was trained at, `threshold` the
     probability from which a voxel is lesion, `card` its training provenance,
     `calibration` how its probabilities are made honest, `coarser_look` the
-    ``infer.coarser_look`` it works best with.
+    ``infer.coarser_look`` it works best with, `sharpening` the strength with
+    which the image moves its outlines (:func:`flairnb.network.sharpen.sharpen`).
     """
 
     model: keras.Model
@@ -42,6 +45,7 @@ class Network:
     card: dict[str, Any] = field(default_factory=dict)
     calibration: Calibration = field(default_factory=Calibration)
     coarser_look: float = 0.0
+    sharpening: float = 0.0
 
 
 def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
@@ -56,6 +60,7 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
     half: bool = False,
     calibration: Calibration | None = None,
     coarser_look: float = 0.0,
+    sharpening: float = 0.0,
 ) -> Path:
     """Write ``<name>.keras`` and ``settings.json`` into a folder.
 
@@ -82,6 +87,8 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
         None leaves probabilities as they are.
     coarser_look : float
         See ``infer.coarser_look``.
+    sharpening : float
+        See :func:`flairnb.network.sharpen.sharpen`.
 
     Returns
     -------
@@ -105,6 +112,7 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
         "network": as_dict(network),
         "card": dict(card or {}),
         "coarser_look": float(coarser_look),
+        "sharpening": float(sharpening),
         "calibration": dataclasses.asdict(calibration or Calibration()),
         "versions": versions(),
     }
@@ -154,6 +162,7 @@ def load_network(name_or_path: str | Path) -> Network:
         card=about.get("card", {}),
         calibration=_calibration(about.get("calibration", {}), path.name),
         coarser_look=float(about.get("coarser_look", 0.0)),
+        sharpening=float(about.get("sharpening", 0.0)),
     )
 
 
@@ -197,24 +206,33 @@ def _calibration(values: Any, what: str) -> Calibration:
 
 
 def _float32_model(path: Path, network: NetworkSettings, name: str) -> keras.Model:
-    """Rebuild the network from code and give it the file's weights."""
-    import keras
-
-    from flairnb.network.layers import layer_classes
+    """Rebuild the network from code and give it the file's weights; the file's own description of the network is not built."""
     from flairnb.network.unet import build_unet
 
-    layer_classes()
     try:
-        stored = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, KeyError, TypeError) as problem:
+        stored = _count_variables(path)
+    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as problem:
         first = (str(problem).splitlines() or [type(problem).__name__])[0]
         raise InputError(f"weights {path.name}: expected a Keras network, could not read it ({first}). Copy it again.") from None
     model = build_unet(network, name=name)
     try:
-        model.set_weights([w.astype("float32") for w in stored.get_weights()])
-    except ValueError as problem:
-        raise InputError(f"weights {path.name}: they do not fit the network that settings.json describes: {problem}") from None
+        if stored != len(model.weights):
+            raise ValueError(f"{len(model.weights)} arrays expected, {stored} found")
+        model.load_weights(path)
+    except (ValueError, KeyError) as problem:
+        why = " ".join(str(problem).split("\n\n")[:2])
+        raise InputError(f"weights {path.name}: they do not fit the network that settings.json describes: {why}") from None
     return model
+
+
+def _count_variables(path: Path) -> int:
+    """Return how many arrays a ``.keras`` file holds; a network that fits some of them only must not load."""
+    import h5py
+
+    found = []
+    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as stream, h5py.File(io.BytesIO(stream.read()), "r") as content:
+        content.visititems(lambda _name, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+        return len(found)
 
 
 def _network_settings(values: Mapping[str, Any], what: str) -> NetworkSettings:

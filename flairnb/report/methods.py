@@ -54,6 +54,8 @@ class Found:
         Also write the map, as ``_probseg``.
     weights : str
         SHA-256 of the network's weights; "" for other methods.
+    network : Network, optional
+        Whose calibration and sharpening the map still needs.
     case : PreparedCase, optional
         Whose work grid `values` lie on, if not the run's own.
     """
@@ -65,6 +67,7 @@ class Found:
     keep: bool = False
     case: PreparedCase | None = None
     weights: str = ""
+    network: Network | None = None
 
 
 def segment_validation(run: Run) -> pd.DataFrame:
@@ -197,7 +200,7 @@ def _network_of(run: Run, participant: str, folder: Path, shipped_mm: float = 0.
     from flairnb.settings import as_dict
 
     network = _loaded(folder, (folder / "settings.json").stat().st_mtime_ns)
-    key = content_hash(network.sha256, as_dict(run.settings.infer))
+    key = content_hash(network.sha256, network.sharpening, as_dict(network.calibration), as_dict(run.settings.infer))
     if shipped_mm:
         return _apply(run, participant, "shipped", key, _shipped(run, network, shipped_mm))
     return _apply(run, participant, "unet", key, _network(run, network))
@@ -231,7 +234,6 @@ def _network(run: Run, network: Network) -> Callable[[PreparedCase], Found]:
 
 
 def _shipped(run: Run, network: Network, spacing_mm: float) -> Callable[[PreparedCase], Found]:
-    from flairnb.network.confidence import temper
     from flairnb.network.inference import predict
     from flairnb.prepare.case import prepare_case
 
@@ -240,7 +242,7 @@ def _shipped(run: Run, network: Network, spacing_mm: float) -> Callable[[Prepare
     def find(case: PreparedCase) -> Found:
         fine = prepare_case(case.flair, brain_mask=case.brain_native, settings=prepare)
         probability = predict(network.model, fine.work, fine.work_brain, infer)
-        return Found(temper(probability, network.calibration.temperature), network.threshold, case=fine, weights=network.sha256)
+        return Found(probability, network.threshold, case=fine, weights=network.sha256, network=network)
 
     return find
 
@@ -278,7 +280,7 @@ def _segment(run: Run, participant: str, method: str, key: str, find: Callable[[
     start = time.perf_counter()
     answer = find(case)
     middle = time.perf_counter()
-    found = back_to_native(np.asarray(answer.values, np.float32), answer.case or case, answer.cut, answer.min_ml)
+    found = back_to_native(np.asarray(answer.values, np.float32), answer.case or case, answer.cut, answer.min_ml, answer.network)
     end = time.perf_counter()
     settings, weights = as_dict(run.settings.infer if answer.weights else run.settings.baselines), {}
     if answer.weights:

@@ -65,6 +65,7 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     threads: int | None = None,
     series: str | None = None,
     say: Callable[[str], None] | None = None,
+    memory_gb: float | None = None,
 ) -> dict[str, Any]:
     """Segment the lesions of one FLAIR examination and write the results.
 
@@ -93,6 +94,10 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
         Of a DICOM folder: number or UID of the series to take as FLAIR.
     say : callable, optional
         Is told, line by line, which DICOM series are used and why.
+    memory_gb : float, optional
+        Memory for the network, its runtime included; a brain that needs more
+        in one pass is done in overlapping pieces. ``infer.memory_gb`` if
+        absent.
 
     Returns
     -------
@@ -128,9 +133,10 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
         check_method(method)
     with timer("load network"):
         network = _load_network(weights, threads)
-    prepare, infer = settings_for(network, method)
+    prepare, infer = settings_for(network, method, memory_gb)
     case, segmentation = segment_image(flair, network, prepare, infer, timer=timer, threads=threads, **given)
     summary = summary_of(flair, network, case, segmentation, (prepare, infer), weights)
+    summary["preparation_seconds"] = {stage: round(seconds, 3) for stage, seconds in case.seconds.items()}
     if examination is None:
         summary["input"] |= t1w_facts(given["t1w"], case)
     with timer("look for doubts"):
@@ -165,7 +171,6 @@ def segment_image(
         `t1w`, `brain_mask`, `skull_stripped` of
         :func:`flairnb.prepare.case.prepare_case`.
     """
-    from flairnb.network.confidence import temper
     from flairnb.network.inference import predict
     from flairnb.prepare.case import prepare_case
 
@@ -173,13 +178,15 @@ def segment_image(
     with timer("prepare"):
         case = prepare_case(flair, settings=prepare, threads=threads, **given)
     with timer("network"):
-        probability = temper(predict(network.model, case.work, case.work_brain, infer), network.calibration.temperature)
+        probability = predict(network.model, case.work, case.work_brain, infer)
     with timer("back to native"):
-        segmentation = back_to_native(probability, case, infer.threshold, infer.min_lesion_ml)
-    return case, replace(segmentation, expected_dice=network.calibration.expect(probability, probability >= infer.threshold))
+        segmentation = back_to_native(probability, case, infer.threshold, infer.min_lesion_ml, network)
+    return case, segmentation
 
 
-def back_to_native(probability: NDArray[np.float32], case: PreparedCase, threshold: float, min_ml: float) -> Segmentation:
+def back_to_native(
+    probability: NDArray[np.float32], case: PreparedCase, threshold: float, min_ml: float, network: Network | None = None
+) -> Segmentation:
     """Bring a probability map to the FLAIR's own grid and cut it there.
 
     Parameters
@@ -190,6 +197,9 @@ def back_to_native(probability: NDArray[np.float32], case: PreparedCase, thresho
         Lesion from this probability on.
     min_ml : float
         Smallest lesion kept, ml; 0 keeps all.
+    network : Network, optional
+        What gave the probability. Its sharpening and calibration are applied on
+        the FLAIR's own grid, before the cut, and give the expected Dice.
 
     Notes
     -----
@@ -198,19 +208,24 @@ def back_to_native(probability: NDArray[np.float32], case: PreparedCase, thresho
     "back into native space", Methods, Statistical Analysis, and leaves open how).
     """
     from flairnb.evaluate.components import label_lesions, lesion_table
+    from flairnb.network.confidence import temper
+    from flairnb.network.sharpen import sharpen
     from flairnb.prepare.native import to_native
 
     flair = case.flair
     brain = np.asarray(case.brain_native, dtype=bool)
     native = np.clip(to_native(probability, case, order=1), 0.0, 1.0).astype(np.float32)
     native[~brain] = 0.0
+    if network is not None:
+        native = temper(sharpen(native, flair.data, brain, network.threshold, network.sharpening), network.calibration.temperature)
     mask = native >= threshold
     if min_ml > 0 and mask.any():
         labels, count = label_lesions(mask)
         keep = np.bincount(labels.ravel(), minlength=count + 1) * flair.voxel_volume_ml >= min_ml
         keep[0] = False
         mask = keep[labels]
-    return Segmentation(mask, brain, native, lesion_table(mask, flair.affine, native))
+    expected = float("nan") if network is None else network.calibration.expect(native, mask)
+    return Segmentation(mask, brain, native, lesion_table(mask, flair.affine, native), expected)
 
 
 def _find_weights(weights: str | os.PathLike | None) -> Path | str:
@@ -230,7 +245,7 @@ def _load_network(weights: Path | str, threads: int) -> Network:
         return load_network(weights)
 
 
-def settings_for(network: Network, method: str | None) -> tuple[PrepareSettings, InferSettings]:
+def settings_for(network: Network, method: str | None, memory_gb: float | None = None) -> tuple[PrepareSettings, InferSettings]:
     """Return how to prepare and infer for a network: the article's values at the network's own voxel size."""
     from flairnb import settings
     from flairnb.network.inference import size_multiple
@@ -241,7 +256,7 @@ def settings_for(network: Network, method: str | None) -> tuple[PrepareSettings,
     step = max(1, round(STEP_MM / network.spacing_mm))
     check_method(method)
     infer = replace(paper.infer, method=method or "whole", patch=patch, step=min(step, patch), threshold=network.threshold)
-    infer = replace(infer, coarser_look=network.coarser_look)
+    infer = replace(infer, coarser_look=network.coarser_look, memory_gb=memory_gb or infer.memory_gb)
     return replace(paper.prepare, spacing_mm=network.spacing_mm), infer
 
 

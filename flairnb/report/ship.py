@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 VOXELS = 200_000
 
 
-def ship_network(
-    run: Run, model_dir: str | Path, target_dir: str | Path, card: Mapping[str, Any], coarser_look: float = 2.0, threshold: float = 0.3
+def ship_network(  # noqa: PLR0913 (the last three have defaults)
+    run: Run,
+    model_dir: str | Path,
+    target_dir: str | Path,
+    card: Mapping[str, Any],
+    coarser_look: float = 2.0,
+    threshold: float = 0.3,
+    sharpening: float = 1.0,
 ) -> Path:
     """Calibrate a trained network on the real cases on disk and write it for shipping.
 
@@ -44,6 +50,8 @@ def ship_network(
         Stored with the weights; see ``infer.coarser_look``.
     threshold : float
         Stored with the weights: lesion from this (calibrated) probability on.
+    sharpening : float
+        Stored with the weights; see :func:`flairnb.network.sharpen.sharpen`.
 
     Returns
     -------
@@ -59,7 +67,7 @@ def ship_network(
 
     from flairnb.network.weights import load_network, save_network
 
-    network = replace(load_network(model_dir), coarser_look=coarser_look, threshold=threshold)
+    network = replace(load_network(model_dir), coarser_look=coarser_look, threshold=threshold, sharpening=sharpening)
     found = predict_real(run, network)
     calibration = calibrate(found, network.threshold)
     history = pd.read_csv(Path(model_dir) / "history.csv").round(4).to_dict("records")
@@ -75,16 +83,18 @@ def ship_network(
         half=True,
         calibration=calibration,
         coarser_look=coarser_look,
+        sharpening=sharpening,
     )
 
 
 def predict_real(run: Run, network: Network) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Return probability and reference of the brain voxels of every real case with a reference, on the work grid."""
+    """Return probability and reference of the brain voxels of every real case with a reference, on the FLAIR's own grid.
+
+    Sharpened as the network asks for, not tempered.
+    """
     from flairnb.images import read_image, read_mask
-    from flairnb.network.inference import predict
-    from flairnb.prepare.case import prepare_case
-    from flairnb.prepare.slabs import mask_to_work
-    from flairnb.report.patient import settings_for
+    from flairnb.network.confidence import Calibration
+    from flairnb.report.patient import segment_image, settings_for
     from flairnb.report.real import find_cases
 
     prepare, infer = settings_for(network, None)
@@ -93,11 +103,10 @@ def predict_real(run: Run, network: Network) -> dict[str, tuple[NDArray[np.float
         if not row.reference_mask:
             continue
         flair = read_image(row.flair, "FLAIR")
-        case = prepare_case(flair, read_image(row.t1w, "T1w") if row.t1w else None, settings=prepare)
+        t1w = read_image(row.t1w, "T1w") if row.t1w else None
+        answer = segment_image(flair, replace(network, calibration=Calibration()), prepare, infer, t1w=t1w)[1]
         reference = read_mask(row.reference_mask, like=flair, what="reference mask")
-        inside = case.work_brain
-        probability = predict(network.model, case.work, inside, infer)[inside]
-        found[row.participant_id] = probability, mask_to_work(reference, flair.affine, case.work_grid)[inside]
+        found[row.participant_id] = answer.probability[answer.brain], reference[answer.brain]
     if not found:
         raise InputError("calibration: expected real cases with a reference mask, found none. Run `flairnb fetch simvent` first.")
     return found

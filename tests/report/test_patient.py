@@ -52,7 +52,15 @@ def fake_rooms(monkeypatch):
         return ((work > 250) & brain).astype(np.float32)
 
     network = SimpleNamespace(
-        model=None, spacing_mm=1.0, threshold=0.5, sha256="0" * 64, name="fake", card={}, calibration=Calibration(), coarser_look=0.0
+        model=None,
+        spacing_mm=1.0,
+        threshold=0.5,
+        sha256="0" * 64,
+        name="fake",
+        card={},
+        calibration=Calibration(),
+        coarser_look=0.0,
+        sharpening=0.0,
     )
     monkeypatch.setattr(case_module, "prepare_case", prepare_case)
     monkeypatch.setattr(inference, "predict", predict)
@@ -104,6 +112,13 @@ def test_the_summary_says_what_was_used(flair, fake_rooms, tmp_path):
     assert str(tmp_path) not in json.dumps(summary)
 
 
+def test_the_memory_asked_for_reaches_the_network(flair, fake_rooms, tmp_path):
+    usual = patient.segment_patient(flair, out_dir=tmp_path / "usual")["settings"]["infer"]["memory_gb"]
+    little = patient.segment_patient(flair, out_dir=tmp_path / "little", memory_gb=1.5)
+    assert little["settings"]["infer"]["memory_gb"] == 1.5 != usual
+    assert set(little["preparation_seconds"]) <= {"read", "resample", "n4", "register", "brain", "normalise"}
+
+
 def test_a_given_brain_mask_bounds_lesions(flair, fake_rooms, tmp_path, oblique_affine):
     brain = np.zeros(SHAPE, dtype=np.uint8)
     brain[:15] = 1
@@ -125,13 +140,30 @@ def test_no_lesion_gives_an_empty_mask_and_a_table_without_rows(tmp_path, fake_r
 
 def test_a_result_the_network_is_unsure_of_carries_a_warning(flair, fake_rooms, tmp_path, monkeypatch):
     sure = patient.segment_patient(flair, out_dir=tmp_path / "sure")
-    assert sure["expected_dice"] == 1.0 and not any("unsure" in note for note in sure["notes"])
+    assert sure["expected_dice"] > 0.8 and not any("unsure" in note for note in sure["notes"])
     network = patient._load_network("fake", 1)
     network.calibration = Calibration(slope=1.0, intercept=-0.6)
     monkeypatch.setattr(patient, "_load_network", lambda weights, threads: network)
     unsure = patient.segment_patient(flair, out_dir=tmp_path / "unsure")
-    assert unsure["expected_dice"] == pytest.approx(0.4)
-    assert any("expected Dice 0.40, below 0.50" in note for note in unsure["notes"])
+    assert unsure["expected_dice"] == pytest.approx(sure["expected_dice"] - 0.6, abs=1e-3)
+    assert any(f"expected Dice {unsure['expected_dice']:.2f}, below 0.50" in note for note in unsure["notes"])
+
+
+def test_a_network_s_sharpening_and_calibration_meet_the_probability_on_the_flair_s_own_grid(flair, fake_rooms):
+    from flairnb.images import read_image
+    from flairnb.network.confidence import temper
+    from flairnb.network.sharpen import sharpen
+    from flairnb.prepare import case as case_module
+
+    network = SimpleNamespace(threshold=0.4, sharpening=1.5, calibration=Calibration(temperature=1.6))
+    image = read_image(flair)
+    case = case_module.prepare_case(image, settings=settings.load("paper").prepare)
+    soft = np.clip((case.work - 150) / 300, 0, 1).astype(np.float32)
+    raw = patient.back_to_native(soft, case, 0.4, 0.0)
+    found = patient.back_to_native(soft, case, 0.4, 0.0, network)
+    expected = temper(sharpen(raw.probability, image.data, raw.brain, 0.4, 1.5), 1.6)
+    np.testing.assert_array_equal(found.probability, expected)
+    assert np.isnan(raw.expected_dice) and 0 < found.expected_dice <= 1
 
 
 def test_a_failure_late_in_the_work_leaves_nothing_behind(flair, fake_rooms, tmp_path, monkeypatch):
