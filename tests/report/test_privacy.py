@@ -88,3 +88,14 @@ def test_the_committed_report_passes():
     if not report.is_dir():
         pytest.skip("reports/demo is not made yet: make report")
     assert [str(f) for f in check_privacy(report)] == []
+
+
+def test_plotly_s_own_code_is_passed_over_but_nothing_beside_it(tmp_path):
+    from plotly.offline import get_plotlyjs
+
+    page = tmp_path / "explore.html"
+    page.write_text(f"<script>{get_plotlyjs()}</script>\n<p>a chart</p>\n", encoding="utf-8")
+    assert check_privacy(tmp_path) == []
+    page.write_text(f"<script>{get_plotlyjs()}</script>\n<p>examined on 2019-05-04</p>\n", encoding="utf-8")
+    (found,) = check_privacy(tmp_path)
+    assert found.kind == "date" and found.line == page.read_text(encoding="utf-8").count("\n")
