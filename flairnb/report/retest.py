@@ -46,7 +46,7 @@ class Breadth:
     sessions: bool
 
 
-BREADTHS = {"smoke": Breadth(2, 0, ("threshold",), False), "demo": Breadth(3, 2, ("threshold", "lpa", "bianca"), True)}
+BREADTHS = {"smoke": Breadth(2, 0, ("threshold",), False), "demo": Breadth(2, 2, ("threshold", "lpa", "bianca"), True)}
 FULL = Breadth(12, 99, ("threshold", "lpa", "bianca", "lga"), True)
 
 
