@@ -55,6 +55,7 @@ def segment(
     weights: Annotated[str | None, typer.Option(help="Name of shipped weights, or a .keras file.")] = None,
     method: Annotated[Literal["tiled", "whole"] | None, typer.Option(help="tiled: the paper's cubes; whole: one pass.")] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads.", min=1)] = None,
+    memory_gb: Annotated[float | None, typer.Option(help="Memory for the network; larger brains are done in pieces.", min=1)] = None,
     series: Annotated[str | None, typer.Option(help="Of a DICOM folder: number or UID of the FLAIR series.")] = None,
 ) -> None:
     """Segment the lesions of one patient's FLAIR. Example: flairnb segment sub-01_FLAIR.nii.gz --out results."""
@@ -63,7 +64,7 @@ def segment(
     _refuse(
         brain_mask is not None and skull_stripped, "--brain-mask and --skull-stripped: expected one of them, found both. Leave one out."
     )
-    summary = segment_patient(flair, t1w, brain_mask, skull_stripped, out, weights, method, threads, series, typer.echo)
+    summary = segment_patient(flair, t1w, brain_mask, skull_stripped, out, weights, method, threads, series, typer.echo, memory_gb)
     typer.echo(f"{summary['lesion_count']} lesions, {summary['lesion_volume_ml']:.2f} ml; results in {out}. Not for clinical use.")
 
 
@@ -184,7 +185,10 @@ def verify(folder: Annotated[Path, typer.Argument(help="Work folder, report, or 
 @app.command()
 def bench(
     out: Annotated[Path, typer.Option("--out", help="Folder of bench.json and bench.tsv; what is there is kept.")],
-    part: Annotated[list[str] | None, typer.Option(help="segment, network, training or scaling; may be repeated.")] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="segment, ways, network, training, volume, cohort, baselines, agreement (hours, by name only); may be repeated."),
+    ] = None,
     data_dir: Annotated[str, typer.Option(help="Folder of the public data; where flairnb fetch put them.")] = "",
     repeats: Annotated[int, typer.Option(help="Runs of each measurement.")] = 3,
 ) -> None:

@@ -84,7 +84,7 @@ def _voxels(folder: Path) -> dict[str, bytes]:
 def test_a_cluster_that_loses_a_worker_in_the_middle_finds_what_one_process_finds(tmp_path):
     pytest.importorskip("distributed")
     _raw(tmp_path / "raw")
-    done = subprocess.run([sys.executable, str(PROGRAM), str(tmp_path)], capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run([sys.executable, str(PROGRAM), str(tmp_path)], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["workers"] == 3 and len(found["pids"]) == 2, "two workers died, one in each cohort"

@@ -116,6 +116,28 @@ def test_a_brain_split_for_memory_agrees_with_one_pass(tiny, rng):
     np.testing.assert_allclose(split, whole, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_the_shipped_network_finds_the_same_in_pieces_as_in_one_pass(rng):
+    """It sees farther than the pieces' halo, so they agree nearly, not to rounding."""
+    from scipy import ndimage
+
+    from flairnb.evaluate.metrics import dice
+    from flairnb.network.weights import default_weights, load_network
+
+    network = load_network(default_weights())
+    shape = (176, 64, 64)
+    work = ndimage.gaussian_filter(rng.normal(size=shape), 2).astype(np.float32) * 4
+    for centre in ((30, 30, 30), (84, 30, 34), (92, 36, 28), (140, 32, 30)):
+        distance = sum((g - c) ** 2 for g, c in zip(np.indices(shape), centre, strict=True))
+        work[distance < 64] = 4
+    brain = np.ones(shape, dtype=bool)
+    limit = memory_needed_gb((160, 64, 64), 16)
+    assert np.prod(split_counts(shape, limit, 16, 16)) == 2
+    settings = infer(method="whole", coarser_look=network.coarser_look)
+    whole, pieces = (predict(network.model, work, brain, replace(settings, memory_gb=gb)) >= network.threshold for gb in (16.0, limit))
+    assert whole.any() and dice(whole, pieces) > 0.98
+
+
 def test_pieces_partition_the_volume_on_the_networks_lattice():
     shape, seen = (112, 96, 48), np.zeros((112, 96, 48), dtype=int)
     for core, region in _pieces(shape, [3, 2, 1], 16):

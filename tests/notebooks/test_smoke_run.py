@@ -21,7 +21,7 @@ EXPECTED = Path(__file__).resolve().parents[1] / "expected" / "smoke.toml"
 CHAPTERS = read_chapters()
 #: Pictures that each chapter must show.
 IMAGES = {
-    "00": 0, "01": 2, "02": 3, "03": 3, "04": 3, "05": 2, "06": 2, "07": 7, "08": 3, "09": 1, "10": 1, "11": 6, "12": 3, "13": 1, "14": 1,
+    "00": 0, "01": 2, "02": 3, "03": 3, "04": 3, "05": 2, "06": 2, "07": 7, "08": 3, "09": 2, "10": 1, "11": 6, "12": 3, "13": 1, "14": 1,
 }  # fmt: skip
 
 # One worker runs the notebooks, once, for all tests of this module.

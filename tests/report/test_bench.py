@@ -1,23 +1,31 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from flairnb.cli import call
 from flairnb.errors import InputError, WorkFailed
-from flairnb.report import bench
+from flairnb.report import bench, bench_agreement, bench_page, bench_parts, bench_rows, bench_tasks
 from flairnb.report.bench_child import measure
+from flairnb.report.bench_rows import Bench, Row
 
 
-def test_an_exponent_is_that_of_a_power_law():
-    assert bench.exponent([10, 20, 40, 80], [7 * n**1.5 for n in (10, 20, 40, 80)]) == pytest.approx(1.5)
+def nothing(tmp_path: Path) -> Bench:
+    return Bench(tmp_path, tmp_path / "out", 1)
+
+
+def test_laws_are_found_again():
+    assert bench_rows.exponent([10, 20, 40, 80], [7 * n**1.5 for n in (10, 20, 40, 80)]) == pytest.approx(1.5)
+    assert bench_rows.line([1, 2, 4, 8], [3 + 2.5 * n for n in (1, 2, 4, 8)]) == pytest.approx((3, 2.5))
 
 
 def test_an_unknown_part_is_refused_before_anything_is_measured(tmp_path, capsys):
     assert call(["bench", "--out", str(tmp_path / "b"), "--part", "speed"]) == 2
-    assert "segment, network, training, scaling" in capsys.readouterr().err and not (tmp_path / "b").exists()
+    assert "segment, ways, network, training, volume" in capsys.readouterr().err and not (tmp_path / "b").exists()
     with pytest.raises(InputError, match="found 0"):
         bench.run_bench(tmp_path / "b", repeats=0)
 
@@ -26,14 +34,15 @@ def test_parts_are_kept_and_only_what_is_asked_for_or_absent_is_measured(tmp_pat
     calls = []
 
     def part(name, value):
-        def work(_data, _repeats):
+        def work(_bench):
             calls.append(name)
-            yield bench.summarise(name, "case", "step", [value, 3 * value, 2 * value])
+            yield bench_rows.summarise(name, "case", "step", [value, 3 * value, 2 * value])
             yield f"{name}: a note"
 
         return work
 
-    monkeypatch.setattr(bench, "PARTS", {"one": part("one", 1.0), "two": part("two", 5.0)})
+    monkeypatch.setattr(bench, "PARTS", {"one": part("one", 1.0), "two": part("two", 5.0), "long": part("long", 9.0)})
+    monkeypatch.setattr(bench, "USUAL", ("one", "two"))
     bench.run_bench(tmp_path, ("one",))
     target = bench.run_bench(tmp_path)
     assert calls == ["one", "two"]
@@ -43,13 +52,94 @@ def test_parts_are_kept_and_only_what_is_asked_for_or_absent_is_measured(tmp_pat
     assert table[["value", "low", "high", "n"]].to_numpy().tolist() == [[2, 1, 3, 3], [10, 5, 15, 3]]
 
 
-def test_absent_inputs_are_named_and_not_measured(tmp_path):
-    notes = list(bench.PARTS["segment"](tmp_path, 1))
-    assert len(notes) == len(bench.INPUTS) and all("left out" in note for note in notes)
+@pytest.mark.parametrize("part", ["segment", "ways", "baselines", "agreement"])
+def test_absent_inputs_are_named_and_not_measured(part, tmp_path):
+    notes = list(bench_parts.PARTS[part](nothing(tmp_path)))
+    assert notes and all("left out" in note for note in notes)
+
+
+def test_a_case_whose_agreement_is_known_is_not_compared_again(tmp_path, monkeypatch):
+    calls = []
+
+    def measured(task, **case):
+        calls.append(case["flair"])
+        if len(calls) == 2:
+            raise WorkFailed("bench: the machine was switched off")
+        return {"dice": {"Dice of brain masks": 0.5 + 0.2 * len(calls)}, "ml": {"lesion volume, fast": 2.0}}
+
+    monkeypatch.setattr(bench_agreement, "measure", measured)
+    monkeypatch.setattr(bench_agreement, "cases", lambda data: {name: {"flair": name} for name in ("p1", "p2")})
+    first = list(bench_agreement.part(nothing(tmp_path)))
+    assert any(isinstance(one, str) and "switched off" in one for one in first)
+    rows = [one for one in bench_agreement.part(nothing(tmp_path)) if isinstance(one, Row)]
+    assert calls == ["p1", "p2", "p2"]
+    assert rows[-1].case == "2 cases" and (rows[-1].low, rows[-1].high) == (pytest.approx(0.7), pytest.approx(1.1))
+
+
+def test_arithmetic_of_one_pass_and_of_tiles_follows_from_the_network(tmp_path):
+    from dataclasses import replace
+
+    from flairnb.network.operations import operations
+    from flairnb.settings import load
+
+    paper = load("paper")
+    one = operations(paper.network, (96,) * 3).gflop
+    infer = replace(paper.infer, coarser_look=0.0)
+    assert bench_tasks.arithmetic(paper.network, (144, 176, 144), replace(infer, method="tiled")) == pytest.approx(36 * one)
+    assert bench_tasks.arithmetic(paper.network, (95, 81, 96), replace(infer, method="whole")) == pytest.approx(one)
+    both = bench_tasks.arithmetic(paper.network, (96, 96, 96), replace(infer, method="whole", coarser_look=2.0))
+    assert both == pytest.approx(one * (1 + 1 / 8), rel=1e-6)
 
 
 def test_training_on_more_gpus_takes_inversely_less():
-    assert bench.full_training(1, 295, 60) == pytest.approx(8 * bench.full_training(8, 295, 60))
+    hours = bench_page.full_training()
+    assert hours["hours"].iloc[0] == pytest.approx(8 * hours["hours"].iloc[1])
+
+
+def some_rows() -> pd.DataFrame:
+    rows = []
+    for number, case in enumerate(bench_parts.INPUTS):
+        for what, value, unit in (
+            ("everything", 10.0 + number, "s"),
+            ("start and imports", 3.0, "s"),
+            ("prepare", 4.0, "s"),
+            ("network", 3.0 + number, "s"),
+            ("processor time", 18.0, "s"),
+            ("network arithmetic", 400.0, "GFLOP"),
+            ("peak memory", 2.5, "GB"),
+        ):
+            rows.append(Row("segment", case, what, value, value, value, 3, unit))
+    rows.append(Row("ways", f"{bench_parts.FIRST}, tiled", "network", 60.0, 60.0, 60.0, 1))
+    rows.append(Row("ways", f"{bench_parts.FIRST}, tiled", "everything", 70.0, 70.0, 70.0, 1))
+    rows.append(Row("network", "matrix product, 2048 x 2048", "rate", 200.0, 200.0, 200.0, 1, "GFLOP/s"))
+    rows.append(Row("baselines", "lga", "everything", 40.0, 40.0, 40.0, 1))
+    return pd.DataFrame(rows)
+
+
+def test_the_page_sets_each_way_beside_ours_and_the_articles_times():
+    rows = some_rows()
+    patients = bench_page.patients(rows).set_index("input")
+    first = patients.loc[bench_parts.FIRST]
+    assert first["seconds"] == 10 and first["floor_s"] == pytest.approx(2.0) and first["network_s"] == 3.0
+    ratios = bench_page.ratios(rows).set_index("against")["times ours"]
+    assert ratios["the article's dense cubes (network only)"] == pytest.approx(20.0)
+    assert ratios["the article's U-Net, Titan Xp"] == pytest.approx(2.82)
+    assert ratios["the floor (network only)"] == pytest.approx(2 / 3)
+    assert np.isnan(ratios["TensorFlow's own settings (network only)"])
+    year = bench_page.a_year(rows).set_index("input")
+    assert year.loc[bench_parts.FIRST, "cores, all year"] == round(36e6 * 18 / (365.25 * 86400))
+
+
+def test_the_page_is_empty_where_nothing_was_measured(tmp_path):
+    rows = bench_page.read(tmp_path)
+    assert rows.empty and bench_page.patients(rows).empty and bench_page.a_year(rows).empty
+    assert bench_page.chart(rows) is not None
+
+
+def test_the_chart_shows_every_input_and_the_articles_times():
+    figure = bench_page.chart(some_rows())
+    labels = {text.get_text() for axes in figure.axes for text in axes.get_yticklabels()}
+    assert set(bench_parts.INPUTS) <= labels
 
 
 def test_a_task_that_fails_is_one_line():
@@ -60,4 +150,4 @@ def test_a_task_that_fails_is_one_line():
 @pytest.mark.slow
 def test_a_fresh_process_says_its_time_memory_and_arithmetic():
     found = measure("products", size=128, repeats=1)
-    assert found["gflop_s"] > 0 and found["wall_s"] > 0 and found["peak_gb"] > 0.05
+    assert found["gflop_s"] > 0 and found["wall_s"] > 0 and found["peak_gb"] > 0.05 and found["cpu_s"] > 0
