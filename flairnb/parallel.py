@@ -79,13 +79,11 @@ def _on_workers(client: Any, work: Callable[..., Any], calls: Iterable[tuple]) -
 
     under_way = as_completed(list(submit(_room(client))), loop=client.loop)
     for future in under_way:
-        number, problem = numbers.pop(future.key), future.exception()
-        if isinstance(problem, KilledWorker):
-            lost.append(number)
-        elif problem is not None:
-            raise problem
-        else:
+        number = numbers.pop(future.key)
+        try:
             results[number] = future.result()
+        except KilledWorker:
+            lost.append(number)
         for following in submit(_room(client) - len(numbers)):
             under_way.add(following)
     if lost:
