@@ -90,7 +90,13 @@ bench_page.patients(measured).round(2)
 # %% [markdown]
 # `floor_s`: the network's additions and multiplications for this brain, at the rate at which this machine multiplies
 # large matrices. No program that does these operations one by one gets below it. `processor_s` adds up what all
-# cores worked.
+# cores worked. The machine, and how busy it was before each part (`load`, waiting programs):
+
+# %%
+bench_page.machine()
+
+# %% [markdown]
+# A load well above 0 means that something else was running: such a part is not to be trusted.
 
 # %%
 run.keep(bench_page.chart(measured), "benchmark")
@@ -113,8 +119,7 @@ bench_page.laws(measured).round(3)
 # How cost grows. An exponent of 1 means: twice the voxels, or twice the cases, twice the seconds. Below 1 a fixed cost is
 # shared. `agreement`: Dice between the masks of the fast way and of the slow one (finer registration and N4, dense
 # cubes) over real patients, median, lowest and highest.
-
-# %% [markdown]
+#
 # ## Many patients, and the whole training
 
 # %%
@@ -138,8 +143,7 @@ bench_page.updates(measured).round(2)
 # %% [markdown]
 # On two cores the cutting of patches takes from the same cores that the network works on; where patches cost as
 # much as the network's own work, no pipeline hides them.
-
-# %% [markdown]
+#
 # ## The paper's numbers and ours
 
 # %%

@@ -129,9 +129,10 @@ def laws(rows: pd.DataFrame) -> pd.DataFrame:
 def updates(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row a size of update: seconds on a constant batch and with the input pipeline, their ratio, throughput, memory."""
     mine = rows[(rows["part"] == "training") & rows["case"].str.startswith("width")]
+    if mine.empty:
+        return mine
     table = mine.pivot_table(index="case", columns="what", values="value", sort=False)
-    if len(table):
-        table["pipeline / constant"] = table["step, input pipeline"] / table["step, constant batch"]
+    table["pipeline / constant"] = table["step, input pipeline"] / table["step, constant batch"]
     return table.reset_index()
 
 
@@ -177,17 +178,3 @@ def chart(rows: pd.DataFrame) -> Figure:
     floors = {row.input: row.floor_s for row in patients(rows).itertuples() if np.isfinite(row.floor_s)}
     beside = {name: seconds for name, seconds in article().items() if name != "LST"}
     return seconds_by_input(stages(rows), floors, beside)
-
-
-def summary(rows: pd.DataFrame) -> str:
-    """Return the result in a sentence, for the notebook's text."""
-    table = patients(rows).set_index("input")
-    if FIRST not in table.index:
-        return "No benchmark is committed: `flairnb bench --out reports/bench` makes one."
-    first, printed = table.loc[FIRST], article()["U-Net, Titan Xp"]
-    verdict = "less" if first["seconds"] < printed else "more"
-    return (
-        f"A clinical 2D FLAIR with its T1w took {first['seconds']:.1f} s "
-        f"({first['low']:.1f} to {first['high']:.1f}, {first['runs']:.0f} runs) and "
-        f" {first['peak_gb']:.1f} GB, {verdict} than the article's {printed:.1f} s."
-    )

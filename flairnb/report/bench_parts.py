@@ -70,15 +70,16 @@ def _segmented(part: str, case: str, repeats: int, **given: Any) -> Iterator[Row
             except WorkFailed as problem:
                 yield f"{case}: {problem}"
                 return
+    wall = [run["wall_s"] - run["aside_s"] for run in runs]
     inside = [run["stages"].pop("total") for run in runs]
-    yield summarise(part, case, "everything", [run["wall_s"] for run in runs])
-    starts = [run["wall_s"] - seconds for run, seconds in zip(runs, inside, strict=True)]
+    yield summarise(part, case, "everything", wall)
+    starts = [total - seconds for total, seconds in zip(wall, inside, strict=True)]
     yield summarise(part, case, "start and imports", starts)
     for stage in runs[0]["stages"]:
         yield summarise(part, case, stage, [run["stages"][stage] for run in runs])
     for stage in runs[0]["preparation"]:
         yield summarise(part, case, f"prepare: {stage}", [run["preparation"][stage] for run in runs])
-    yield summarise(part, case, "processor time", [run["cpu_s"] for run in runs])
+    yield summarise(part, case, "processor time", [run["cpu_s"] - run["aside_cpu_s"] for run in runs])
     yield summarise(part, case, "network arithmetic", [run["gflop"] for run in runs], "GFLOP")
     yield summarise(part, case, "peak memory", [run["peak_gb"] for run in runs], "GB")
 

@@ -133,6 +133,8 @@ def test_the_page_sets_each_way_beside_ours_and_the_articles_times():
 def test_the_page_is_empty_where_nothing_was_measured(tmp_path):
     rows = bench_page.read(tmp_path)
     assert rows.empty and bench_page.patients(rows).empty and bench_page.a_year(rows).empty
+    assert bench_page.laws(rows).empty and bench_page.updates(rows).empty and bench_page.machine(tmp_path).empty
+    assert bench_page.ratios(rows)["times ours"].isna().all()
     assert bench_page.chart(rows) is not None
 
 
