@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,16 +33,21 @@ class Learner:
     init : str or path, optional
         Weights to start from.
     devices : sequence of str, optional
-        Devices to mirror over; all GPUs if there is more than one.
+        Devices to mirror over; all GPUs if there is more than one. Where the
+        environment's ``TF_CONFIG`` names several workers, all of their devices:
+        start the same program on each, with a model folder of its own.
     """
 
     def __init__(self, settings: Settings, init: str | Path | None = None, devices: Sequence[str] | None = None) -> None:
         import keras
         import tensorflow as tf
 
+        # Several workers meet before TensorFlow looks at its devices; later is too late.
+        several = tf.distribute.MultiWorkerMirroredStrategy() if worker_count() > 1 and devices is None else None
         gpus = tf.config.list_logical_devices("GPU")
         mirrored = devices or (gpus and len(gpus) > 1)
-        self.strategy = tf.distribute.MirroredStrategy(devices) if mirrored else tf.distribute.get_strategy()
+        one = tf.distribute.MirroredStrategy(devices) if mirrored and several is None else tf.distribute.get_strategy()
+        self.strategy = several or one
         self.train = settings.train
         self.policy = precision_policy(settings.train.precision, bool(gpus))
         self.rate = settings.train.learning_rate
@@ -78,9 +85,11 @@ class Learner:
         return float(loss), float(both), float(either)
 
     def distribute(self, dataset: Any) -> Any:
-        """Split each batch over the devices, if there are several."""
+        """Split each batch over the devices, if there are several; of several workers each keeps its part of every batch."""
         if self.strategy.num_replicas_in_sync == 1:
             return dataset
+        if worker_count() > 1:
+            return self.strategy.distribute_datasets_from_function(lambda context: _share(dataset, context))
         return self.strategy.experimental_distribute_dataset(dataset)
 
     def variables(self) -> dict[str, list[Any]]:
@@ -153,3 +162,18 @@ class Learner:
     def _update_average(self, momentum: Any) -> None:
         for variable, mean in zip(self._averaged_variables, self.average, strict=True):
             mean.assign(momentum * mean + (1 - momentum) * variable)
+
+
+def worker_count() -> int:
+    """Return the number of TensorFlow workers that the environment's ``TF_CONFIG`` names; 1 without it."""
+    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    return max(1, len(cluster.get("worker", ())) + len(cluster.get("chief", ())))
+
+
+def _share(dataset: Any, context: Any) -> Any:
+    """Return one worker's part of every batch, in pieces of one device's size."""
+    size = dataset.element_spec[0].shape[0]
+    part = size // context.num_input_pipelines
+    first = context.input_pipeline_id * part
+    own = dataset.map(lambda *batch: tuple(x[first : first + part] for x in batch))
+    return own.rebatch(size // context.num_replicas_in_sync, drop_remainder=True)
