@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import logging
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -218,8 +219,11 @@ def _float32_model(path: Path, network: NetworkSettings, name: str) -> keras.Mod
     try:
         if stored != len(model.weights):
             raise ValueError(f"{len(model.weights)} arrays expected, {stored} found")
-        model.load_weights(path)
-    except (ValueError, KeyError) as problem:
+        # Keras only warns of layers that the file has nothing for; they would keep their random weights.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (ValueError, KeyError, UserWarning) as problem:
         why = " ".join(str(problem).split("\n\n")[:2])
         raise InputError(f"weights {path.name}: they do not fit the network that settings.json describes: {why}") from None
     return model
