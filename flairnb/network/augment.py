@@ -128,9 +128,9 @@ def apply_transform(
     """
     from scipy import ndimage
 
-    centre = (np.asarray(image.shape) - 1) / 2
-    edge = spacing_mm * transform.coarser
-    from_centre_mm = [(np.arange(patch) + c - m) * edge for c, m in zip(np.asarray(corner), centre, strict=True)]
+    from_centre_mm = [
+        (np.arange(patch) + c - (n - 1) / 2) * spacing_mm * transform.coarser for c, n in zip(corner, image.shape, strict=True)
+    ]
     if transform.is_identity:
         return _adjust(_slice(image, corner, patch, np.float32), transform, from_centre_mm), _slice(mask, corner, patch, np.uint8)
     at = _source_voxels(transform, image.shape, spacing_mm, np.asarray(corner), patch)

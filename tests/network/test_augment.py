@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from flairnb.network.augment import CONTROL_SPACING_MM, IDENTITY, MEAN_OVER_SD, Transform, apply_transform, draw_transform, pull, push
+from flairnb.network.augment import CONTROL_SPACING_MM, IDENTITY, Transform, apply_transform, draw_transform, pull, push
 from flairnb.settings import load
 
 SHAPE = (17, 20, 23)
@@ -118,23 +118,3 @@ def test_intensity_changes_leave_the_outside_at_zero(volume):
     changed, _ = apply_transform(image, mask, replace(IDENTITY, gain=1.2, shift=0.1), 1.0, (0, 0, 0), 16)
     assert not changed[:8].any()
     np.testing.assert_allclose(changed[8:], 1.2 * image[8:16, :16, :16] + 0.1, rtol=1e-5, atol=1e-6)
-
-
-def test_shading_scales_the_signal_that_a_z_score_stands_for(volume):
-    # Signal S = z + MEAN_OVER_SD; a coil that multiplies S by exp(slope * x) must come out as exactly that, 0 mm at the centre.
-    image, mask = volume
-    image = image + 1.0
-    slope = (0.002, -0.001, 0.003)
-    edge = min(image.shape) - 2
-    corner = np.array([1, 2, 1])
-    shaded, _ = apply_transform(image, mask, replace(IDENTITY, slope_per_mm=slope), 1.5, corner, edge)
-    plain, _ = apply_transform(image, mask, IDENTITY, 1.5, corner, edge)
-    x = np.stack(np.meshgrid(*[(np.arange(edge) + c - (n - 1) / 2) * 1.5 for c, n in zip(corner, image.shape, strict=True)], indexing="ij"))
-    expected = (plain + MEAN_OVER_SD) * np.exp(np.tensordot(slope, x, 1)) - MEAN_OVER_SD
-    np.testing.assert_allclose(shaded[plain != 0], expected[plain != 0], rtol=1e-4, atol=1e-4)
-    assert not shaded[plain == 0].any()
-
-
-def test_only_the_robust_recipe_shades(train, rng):
-    assert draw_transform(rng, replace(train, recipe="paper"), (60, 60, 60)).slope_per_mm == (0.0, 0.0, 0.0)
-    assert any(draw_transform(rng, replace(train, recipe="robust"), (60, 60, 60)).slope_per_mm)
