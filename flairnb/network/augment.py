@@ -21,10 +21,6 @@ CONTROL_SPACING_MM = 32.0
 # A cubic B-spline deformation cannot fold while its control points move less than about 0.4 of their spacing.
 LARGEST_MOVE = 0.4
 ROBUST_GAIN, ROBUST_SHIFT = 0.15, 0.15
-# A coil's shading: log intensity along each axis, standard deviation per mm (0.12 from the middle of a head to its edge).
-ROBUST_SLOPE_PER_MM = 0.0015
-# Mean over standard deviation of a FLAIR in the brain (3.4 to 4.8 in 13 real examinations): where z-scores have their zero signal.
-MEAN_OVER_SD = 4.0
 
 
 @dataclass(frozen=True)
@@ -34,8 +30,7 @@ class Transform:
     Coordinates p and q are in mm from the volume's centre, along the voxel
     axes. `control_mm` (3, g, g, g) holds the displacements of a cubic B-spline
     lattice with nodes every `CONTROL_SPACING_MM`, centred; None for no
-    free-form part. `gain`, `shift` and the shading `slope_per_mm` change the
-    brain's intensities;
+    free-form part. `gain` and `shift` change the brain's intensities;
     `coarser` is how many times larger the voxels get (part of `matrix`).
     """
 
@@ -45,7 +40,6 @@ class Transform:
     gain: float = 1.0
     shift: float = 0.0
     coarser: float = 1.0
-    slope_per_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def is_identity(self) -> bool:
@@ -68,7 +62,7 @@ def draw_transform(rng: np.random.Generator, train: TrainSettings, extent_mm: Ar
         (mm), scaling of each axis (fraction), standard deviation of the
         control points (mm). Uniform but the last, which is normal. The
         ``robust`` recipe also mirrors left and right (axis 0) half of the time,
-        varies gain, shift and shading of the z-scored intensities, and steps back: the
+        varies gain and shift of the z-scored intensities, and steps back: the
         voxel size is drawn log-uniformly between the volume's own and
         ``coarsest_mm``, so that one patch shows more of the head.
     spacing_mm : float
@@ -88,7 +82,6 @@ def draw_transform(rng: np.random.Generator, train: TrainSettings, extent_mm: Ar
     mirror, gain, shift = rng.random() < 0.5, rng.uniform(-1, 1), rng.uniform(-1, 1)
     robust = train.recipe == "robust"
     coarser = max(1.0, train.coarsest_mm / spacing_mm) ** rng.random() if robust else 1.0
-    slope = tuple(rng.standard_normal(3) * ROBUST_SLOPE_PER_MM) if robust else (0.0, 0.0, 0.0)
     matrix = _rotation(angles) @ np.diag(scales) * coarser
     return Transform(
         matrix @ np.diag([-1.0, 1.0, 1.0]) if robust and mirror else matrix,
@@ -97,7 +90,6 @@ def draw_transform(rng: np.random.Generator, train: TrainSettings, extent_mm: Ar
         1 + ROBUST_GAIN * gain if robust else 1.0,
         ROBUST_SHIFT * shift if robust else 0.0,
         float(coarser),
-        slope,
     )
 
 
@@ -128,11 +120,8 @@ def apply_transform(
     """
     from scipy import ndimage
 
-    from_centre_mm = [
-        (np.arange(patch) + c - (n - 1) / 2) * spacing_mm * transform.coarser for c, n in zip(corner, image.shape, strict=True)
-    ]
     if transform.is_identity:
-        return _adjust(_slice(image, corner, patch, np.float32), transform, from_centre_mm), _slice(mask, corner, patch, np.uint8)
+        return _adjust(_slice(image, corner, patch, np.float32), transform), _slice(mask, corner, patch, np.uint8)
     at = _source_voxels(transform, image.shape, spacing_mm, np.asarray(corner), patch)
     lows = [max(0, int(np.floor(a.min()))) for a in at]
     highs = [min(n, int(np.ceil(a.max())) + 1) for a, n in zip(at, image.shape, strict=True)]
@@ -143,7 +132,7 @@ def apply_transform(
         at[axis] -= low
     moved = ndimage.map_coordinates(np.asarray(image[box], dtype=np.float32), at, order=1, mode="constant", cval=0.0)
     labels = ndimage.map_coordinates(np.asarray(mask[box], dtype=np.uint8), at, order=0, mode="constant", cval=0)
-    return _adjust(moved, transform, from_centre_mm), labels
+    return _adjust(moved, transform), labels
 
 
 def pull(transform: Transform, points_mm: NDArray) -> NDArray[np.float64]:
@@ -198,14 +187,10 @@ def _basis(positions_mm: NDArray, control: NDArray | None) -> NDArray[np.float64
     return np.where(t < 1, 2 / 3 - t**2 + t**3 / 2, np.where(t < 2, (2 - t) ** 3 / 6, 0.0))
 
 
-def _adjust(image: NDArray[np.float32], transform: Transform, from_centre_mm: list[NDArray]) -> NDArray[np.float32]:
-    if transform.gain == 1.0 and transform.shift == 0.0 and not any(transform.slope_per_mm):
+def _adjust(image: NDArray[np.float32], transform: Transform) -> NDArray[np.float32]:
+    if transform.gain == 1.0 and transform.shift == 0.0:
         return image
-    changed = image * np.float32(transform.gain) + np.float32(transform.shift)
-    if any(transform.slope_per_mm):
-        i, j, k = (np.exp(s * x).astype(np.float32) for s, x in zip(transform.slope_per_mm, from_centre_mm, strict=True))
-        changed = (changed + np.float32(MEAN_OVER_SD)) * (i[:, None, None] * j[None, :, None] * k) - np.float32(MEAN_OVER_SD)
-    return np.where(image == 0, np.float32(0), changed)
+    return np.where(image == 0, np.float32(0), image * np.float32(transform.gain) + np.float32(transform.shift))
 
 
 def _slice(data: NDArray, corner: ArrayLike, patch: int, dtype: type) -> NDArray:

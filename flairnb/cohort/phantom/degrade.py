@@ -18,8 +18,6 @@ from flairnb.cohort.phantom.noise import smooth_field
 from flairnb.cohort.phantom.tissue import PARENCHYMA, Tissue, is_in
 from flairnb.geometry import near_distance
 
-THICK_MM = 3.5
-
 
 @dataclass(frozen=True)
 class Slicing:
@@ -99,8 +97,7 @@ def acquire_isotropic(
     )
     if slicing.pixel_mm > 0.6 * step:
         image = ndimage.gaussian_filter(image, 0.35 * slicing.pixel_mm / step)
-    # How generous the reader is with partial volume: in a thick slice a bright lesion shows when it fills a quarter of it.
-    level = rng.uniform(0.2, 0.5) if slicing.distance_mm > THICK_MM else rng.uniform(0.36, 0.55)
+    level = rng.uniform(0.38, 0.55)  # how generous the reader is with partial volume
     noise_sd = float(np.exp(rng.uniform(np.log(0.005), np.log(0.09))))
     if slicing.distance_mm > 1.2 * step:
         down, up = slice_matrices(image.shape[slicing.axis], step, slicing.thickness_mm, slicing.distance_mm, rng.uniform(-0.5, 0.5))

@@ -96,8 +96,6 @@ def draw_training_lesions(rng: np.random.Generator, anatomy: Anatomy, family: st
     }
     for add in recipe[family]:
         lesions = add(lesions, rng, sources)
-    if family in ("svd", "ms", "mixed") and rng.random() < 0.3:
-        lesions = _rim(lesions, rng)
     return lesions
 
 
@@ -180,14 +178,6 @@ def _multiple_sclerosis(lesions: LesionMap, rng: np.random.Generator, sources: S
     if rng.random() < 0.15:
         mask, strength = shapes.foci(anatomy, rng, anatomy.white_matter, 1, (9.0, 20.0), ragged=0.35)
         lesions.add(_edge(lesions, rng, mask & anatomy.parenchyma), strength * _patchy(rng, anatomy, 0.3), "tumefactive")
-    return lesions
-
-
-def _rim(lesions: LesionMap, rng: np.random.Generator) -> LesionMap:
-    """A thin, clearly bright rim all along the ventricles and the septum, which many readers mark as lesion."""
-    rim = shapes.periventricular_band(lesions.anatomy, rng, rng.uniform(0.8, 2.2))
-    rim |= is_in(lesions.anatomy.tissue, Tissue.SEPTUM) & (rng.random() < 0.5)
-    lesions.add(_edge(lesions, rng, rim), rng.uniform(0.45, 1.1), "rim")
     return lesions
 
 
@@ -291,7 +281,7 @@ def paint(rng: np.random.Generator, lesions: LesionMap, contrast: Contrast) -> N
     if rng.random() < 0.6:  # flow: patches of bright CSF
         flow = np.clip(fractal_field(rng, anatomy.shape, (12 / step, 4 / step)) - rng.uniform(0.5, 1.8), 0, 1.5)
         image += is_in(tissue, Tissue.VENTRICLE, Tissue.CSF) * flow * rng.uniform(0.1, 0.9)
-    if rng.random() < 0.45:
+    if rng.random() < 0.6:
         image += _haze(rng, anatomy) * contrast.lesion_excess
     # Lesions: excess over the brighter of the tissue below and white matter; fluid inside cores.
     below = np.maximum(image, 1.0 - 0.1)
