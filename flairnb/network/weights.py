@@ -34,7 +34,8 @@ class Network:
     probability from which a voxel is lesion, `card` its training provenance,
     `calibration` how its probabilities are made honest, `coarser_look` the
     ``infer.coarser_look`` it works best with, `sharpening` the strength with
-    which the image moves its outlines (:func:`flairnb.network.sharpen.sharpen`).
+    which the image moves its outlines (:func:`flairnb.network.sharpen.sharpen`),
+    `min_lesion_ml` the smallest lesion that it is believed.
     """
 
     model: keras.Model
@@ -47,6 +48,7 @@ class Network:
     calibration: Calibration = field(default_factory=Calibration)
     coarser_look: float = 0.0
     sharpening: float = 0.0
+    min_lesion_ml: float = 0.0
 
 
 def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
@@ -62,6 +64,7 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
     calibration: Calibration | None = None,
     coarser_look: float = 0.0,
     sharpening: float = 0.0,
+    min_lesion_ml: float = 0.0,
 ) -> Path:
     """Write ``<name>.keras`` and ``settings.json`` into a folder.
 
@@ -90,6 +93,8 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
         See ``infer.coarser_look``.
     sharpening : float
         See :func:`flairnb.network.sharpen.sharpen`.
+    min_lesion_ml : float
+        See ``infer.min_lesion_ml``.
 
     Returns
     -------
@@ -114,6 +119,7 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
         "card": dict(card or {}),
         "coarser_look": float(coarser_look),
         "sharpening": float(sharpening),
+        "min_lesion_ml": float(min_lesion_ml),
         "calibration": dataclasses.asdict(calibration or Calibration()),
         "versions": versions(),
     }
@@ -164,6 +170,7 @@ def load_network(name_or_path: str | Path) -> Network:
         calibration=_calibration(about.get("calibration", {}), path.name),
         coarser_look=float(about.get("coarser_look", 0.0)),
         sharpening=float(about.get("sharpening", 0.0)),
+        min_lesion_ml=float(about.get("min_lesion_ml", 0.0)),
     )
 
 

@@ -200,7 +200,7 @@ def _network_of(run: Run, participant: str, folder: Path, shipped_mm: float = 0.
     from flairnb.settings import as_dict
 
     network = _loaded(folder, (folder / "settings.json").stat().st_mtime_ns)
-    key = content_hash(network.sha256, network.sharpening, as_dict(network.calibration), as_dict(run.settings.infer))
+    key = content_hash(network.sha256, network.sharpening, network.min_lesion_ml, as_dict(network.calibration), as_dict(run.settings.infer))
     if shipped_mm:
         return _apply(run, participant, "shipped", key, _shipped(run, network, shipped_mm))
     return _apply(run, participant, "unet", key, _network(run, network))
@@ -242,7 +242,7 @@ def _shipped(run: Run, network: Network, spacing_mm: float) -> Callable[[Prepare
     def find(case: PreparedCase) -> Found:
         fine = prepare_case(case.flair, brain_mask=case.brain_native, settings=prepare)
         probability = predict(network.model, fine.work, fine.work_brain, infer)
-        return Found(probability, network.threshold, case=fine, weights=network.sha256, network=network)
+        return Found(probability, network.threshold, network.min_lesion_ml, case=fine, weights=network.sha256, network=network)
 
     return find
 

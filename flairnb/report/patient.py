@@ -256,7 +256,8 @@ def settings_for(network: Network, method: str | None, memory_gb: float | None =
     step = max(1, round(STEP_MM / network.spacing_mm))
     check_method(method)
     infer = replace(paper.infer, method=method or "whole", patch=patch, step=min(step, patch), threshold=network.threshold)
-    infer = replace(infer, coarser_look=network.coarser_look, memory_gb=memory_gb or infer.memory_gb)
+    infer = replace(infer, coarser_look=network.coarser_look, min_lesion_ml=network.min_lesion_ml)
+    infer = replace(infer, memory_gb=memory_gb or infer.memory_gb)
     return replace(paper.prepare, spacing_mm=network.spacing_mm), infer
 
 

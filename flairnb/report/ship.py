@@ -31,8 +31,9 @@ def ship_network(  # noqa: PLR0913 (the last three have defaults)
     target_dir: str | Path,
     card: Mapping[str, Any],
     coarser_look: float = 2.0,
-    threshold: float = 0.3,
-    sharpening: float = 1.0,
+    threshold: float = 0.35,
+    sharpening: float = 1.5,
+    min_lesion_ml: float = 0.01,
 ) -> Path:
     """Calibrate a trained network on the real cases on disk and write it for shipping.
 
@@ -52,6 +53,10 @@ def ship_network(  # noqa: PLR0913 (the last three have defaults)
         Stored with the weights: lesion from this (calibrated) probability on.
     sharpening : float
         Stored with the weights; see :func:`flairnb.network.sharpen.sharpen`.
+    min_lesion_ml : float
+        Stored with the weights; see ``infer.min_lesion_ml``. Sharpening leaves
+        specks: without those below 0.01 ml the development cases' Dice does not
+        fall and lesion-wise F1 of the 3D examination doubles.
 
     Returns
     -------
@@ -84,7 +89,35 @@ def ship_network(  # noqa: PLR0913 (the last three have defaults)
         calibration=calibration,
         coarser_look=coarser_look,
         sharpening=sharpening,
+        min_lesion_ml=min_lesion_ml,
     )
+
+
+def retune(run: Run, target_dir: str | Path, card: Mapping[str, Any], threshold: float, sharpening: float, min_lesion_ml: float) -> Path:
+    """Choose cut and sharpening of a network that ships already, and calibrate it again; the weights stay as they are.
+
+    Parameters
+    ----------
+    run, target_dir, card, threshold, sharpening, min_lesion_ml
+        As for :func:`ship_network`.
+
+    Returns
+    -------
+    Path
+        The ``settings.json`` that was written anew.
+    """
+    from dataclasses import asdict
+
+    from flairnb.network.weights import SETTINGS_FILE, load_network
+    from flairnb.provenance import read_json, write_json
+
+    network = replace(load_network(target_dir), threshold=threshold, sharpening=sharpening)
+    calibration = calibrate(predict_real(run, network), threshold)
+    path = Path(target_dir) / SETTINGS_FILE
+    content = read_json(path)
+    chosen = {"threshold": threshold, "sharpening": sharpening, "min_lesion_ml": min_lesion_ml, "calibration": asdict(calibration)}
+    write_json(path, {**content, **chosen, "card": {**content["card"], **card}})
+    return path
 
 
 def predict_real(run: Run, network: Network) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:

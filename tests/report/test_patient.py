@@ -61,6 +61,7 @@ def fake_rooms(monkeypatch):
         calibration=Calibration(),
         coarser_look=0.0,
         sharpening=0.0,
+        min_lesion_ml=0.0,
     )
     monkeypatch.setattr(case_module, "prepare_case", prepare_case)
     monkeypatch.setattr(inference, "predict", predict)
