@@ -8,6 +8,7 @@ import numpy as np
 
 from flairnb.present.case_view import ERRORS, Packed, pack
 from flairnb.present.style import look
+from flairnb.present.viewer_frontend import niivue_class
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +29,27 @@ SHOWS = {
     "T1w": {"T1w": 1.0, "masks": 0.35},
     "FLAIR only": {},
 }
-_SLIDER = {"readout": False, "layout": {"width": "250px"}, "style": {"description_width": "90px"}}
+_SLIDER = {"readout": False, "layout": {"width": "255px"}, "style": {"description_width": "100px"}}
 
 
-def niivue_widget(case: Case, head: bool = False) -> Any:
+def niivue_box() -> Any:
+    """Return an empty viewer: its front-end starts in the browser while a case is read, and `niivue_widget` fills it.
+
+    Returns
+    -------
+    ipywidgets.VBox
+        Of the controls (none yet) and the NiiVue widget, `viewer`.
+    """
+    import ipywidgets as widgets
+
+    viewer = _viewer()
+    controls = widgets.VBox()
+    box = widgets.VBox([controls, viewer])
+    box.viewer, box.controls, box.view, box.turn = viewer, controls, None, 0
+    return box
+
+
+def niivue_widget(case: Case, head: bool = False, box: Any = None) -> Any:
     """Return the viewer with grey window, what to show, and a slider of opacity for each layer.
 
     Parameters
@@ -39,6 +57,8 @@ def niivue_widget(case: Case, head: bool = False) -> Any:
     case : Case
     head : bool
         Also show what is outside the brain, in 3D too.
+    box : ipywidgets.VBox, optional
+        Of `niivue_box`: shows this case instead of what it showed.
 
     Returns
     -------
@@ -51,8 +71,9 @@ def niivue_widget(case: Case, head: bool = False) -> Any:
     """
     import ipywidgets as widgets
 
-    packed = pack(case, head)
-    viewer = _viewer(packed, head)
+    box = box or niivue_box()
+    packed, viewer = pack(case, head), box.viewer
+    empty(box)
     loaded: dict[str, Any] = {}
     sliders = {}
     for name in packed.layers:
@@ -62,23 +83,45 @@ def niivue_widget(case: Case, head: bool = False) -> Any:
         # A layer that nobody looks at yet is loaded when somebody does: the first picture comes sooner.
         sliders[name].observe(lambda change, name=name: _load(viewer, packed, name, loaded, sliders[name]), "value")
     first = [name for name in sliders if sliders[name].value > 0]
-    viewer.load_volumes([_flair(packed), *[_layer(packed, name, OPACITY) for name in first]])
+    in_3d = packed.stripped or head
+    view = _choice_of_view(viewer, in_3d, box.view)
+    _allow_3d(viewer, in_3d)
+    viewer.load_volumes([_flair(packed), *[_layer(packed, name, list(packed.layers).index(name), OPACITY) for name in first]])
     for volume, name in zip(viewer.volumes[1:], first, strict=True):
-        _link(volume, name, list(packed.layers).index(name), loaded, sliders[name])
+        _link(volume, name, loaded, sliders[name])
     level, width = _window_sliders(viewer.volumes[0], packed)
     possible = [name for name, wanted in SHOWS.items() if not wanted or any(layer in sliders for layer in wanted if layer != "masks")]
     possible = [*(["masks"] if case.masks else []), *possible]
     chooser = widgets.ToggleButtons(options=list(dict.fromkeys(possible)), style={"button_width": "auto"})
-    view = _choice_of_view(viewer, packed.stripped or head)
-    rows = [widgets.HBox([view, level, width]), chooser, widgets.HBox(list(sliders.values()), layout={"flex_flow": "row wrap"})]
-    box = widgets.VBox([*rows, viewer])
-    box.viewer, box.sliders, box.packed, box.view, box.window, box.chooser = viewer, sliders, packed, view, (level, width), chooser
+    box.controls.children = (
+        widgets.HBox([view, level, width]),
+        chooser,
+        widgets.HBox(list(sliders.values()), layout={"flex_flow": "row wrap"}),
+    )
+    box.sliders, box.packed, box.view, box.window, box.chooser = sliders, packed, view, (level, width), chooser
     box.go_to = lambda world_mm: go_to(viewer, packed, world_mm)
     box.show = lambda name: setattr(chooser, "value", name) if name in chooser.options else None
     box.refresh = lambda changed: _refresh(loaded, packed, changed)
     box.loaded = loaded
     chooser.observe(lambda change: _set_opacities(sliders, SHOWS[change["new"]]), "value")
     return box
+
+
+def empty(box: Any) -> None:
+    """Take a case out of a viewer, also out of the kernel's and the browser's memory; a black picture says that one loads."""
+    old = [*box.controls.children, *box.viewer.volumes]
+    box.controls.children, box.viewer.volumes = (), []
+    # Back to the middle. The browser listens to what is new only, and does not tell where it went by itself.
+    box.turn += 1
+    box.viewer.scene.crosshair_pos = [0.5, 0.5, 0.5 + 1e-6 * (box.turn % 2 + 1)]
+    _close(*old)
+
+
+def _close(*widgets: Any) -> None:
+    """Close widgets and what they hold."""
+    for widget in widgets:
+        _close(*getattr(widget, "children", ()))
+        widget.close()
 
 
 def _set_opacities(sliders: Mapping[str, Any], wanted: Mapping[str, float]) -> None:
@@ -107,15 +150,13 @@ def _window_sliders(volume: Any, packed: Packed) -> tuple[Any, Any]:
 def _load(viewer: Any, packed: Packed, name: str, loaded: dict[str, Any], slider: Any) -> None:
     """Load a layer when it is first made visible."""
     if name not in loaded and slider.value > 0:
-        viewer.add_volume(_layer(packed, name, slider.value))
-        _link(viewer.volumes[-1], name, list(packed.layers).index(name), loaded, slider)
+        viewer.add_volume(_layer(packed, name, list(packed.layers).index(name), slider.value))
+        _link(viewer.volumes[-1], name, loaded, slider)
 
 
-def _link(volume: Any, name: str, number: int, loaded: dict[str, Any], slider: Any) -> None:
+def _link(volume: Any, name: str, loaded: dict[str, Any], slider: Any) -> None:
     import ipywidgets as widgets
 
-    if name not in PICTURES:
-        volume.set_colormap_label(mask_colours(name, number))
     loaded[name] = volume
     widgets.jslink((slider, "value"), (volume, "opacity"))
 
@@ -147,10 +188,10 @@ def nifti_bytes(data: NDArray[np.uint8], affine: NDArray) -> bytes:
     return nib.Nifti1Image(data, affine).to_bytes()
 
 
-def _viewer(packed: Packed, head: bool) -> Any:
-    from ipyniivue import NiiVue, ShowRender
+def _viewer() -> Any:
+    from ipyniivue import ShowRender
 
-    return NiiVue(
+    return niivue_class()(
         height=HEIGHT_PX,
         is_radiological_convention=True,
         is_colorbar=False,
@@ -160,18 +201,33 @@ def _viewer(packed: Packed, head: bool) -> Any:
         crosshair_width=0.25,
         crosshair_color=(0.25, 0.9, 0.4, 0.7),
         back_color=(0.0, 0.0, 0.0, 1.0),
-        multiplanar_show_render=ShowRender.ALWAYS if packed.stripped or head else ShowRender.NEVER,
+        multiplanar_show_render=ShowRender.NEVER,
+        loading_text="loading the case ...",
     )
 
 
-def _flair(packed: Packed) -> dict[str, Any]:
+def _allow_3d(viewer: Any, in_3d: bool) -> None:
+    from ipyniivue import ShowRender
+
+    viewer.opts.multiplanar_show_render = ShowRender.ALWAYS if in_3d else ShowRender.NEVER
+
+
+def _flair(packed: Packed) -> Any:
+    from ipyniivue import Volume
+
     low, high = packed.window
-    return {**_volume("FLAIR", packed.image, packed.affine, "gray", high), "cal_min": low}
+    return Volume(**_volume("FLAIR", packed.image, packed.affine, "gray", (low, high)))
 
 
-def _layer(packed: Packed, name: str, opacity: float) -> dict[str, Any]:
-    highest = 255 if name in PICTURES else 1
-    return {**_volume(name, packed.layers[name], packed.affine, PICTURES.get(name, "red"), highest), "opacity": opacity}
+def _layer(packed: Packed, name: str, number: int, opacity: float) -> Any:
+    from ipyniivue import Volume
+
+    shown = (5.0, 255.0) if name in PICTURES else (0.5, 1.0)
+    volume = Volume(**_volume(name, packed.layers[name], packed.affine, PICTURES.get(name, "red"), shown), opacity=opacity)
+    if name not in PICTURES:
+        # Before it is shown: NiiVue draws everything anew for a change of colours.
+        volume.set_colormap_label(mask_colours(name, number))
+    return volume
 
 
 def mask_colours(name: str, number: int = 0) -> dict[str, list]:
@@ -182,25 +238,29 @@ def mask_colours(name: str, number: int = 0) -> dict[str, list]:
     return {"R": [0, red], "G": [0, green], "B": [0, blue], "A": [0, 255], "I": [0, 1], "labels": ["", _short(name)]}
 
 
-def _volume(name: str, data: NDArray, affine: NDArray, colour: str, highest: float) -> dict[str, Any]:
+def _volume(name: str, data: NDArray, affine: NDArray, colour: str, shown: tuple[float, float]) -> dict[str, Any]:
     return {
         "data": nifti_bytes(data, affine),
         "name": f"{name}.nii",
         "colormap": colour,
-        "cal_min": min(5.0, highest / 2),
-        "cal_max": float(highest),
+        "cal_min": float(shown[0]),
+        "cal_max": float(shown[1]),
         "colorbar_visible": False,
     }
 
 
-def _choice_of_view(viewer: Any, in_3d: bool) -> Any:
+def _choice_of_view(viewer: Any, in_3d: bool, before: Any = None) -> Any:
+    """Return the choice of view; the one chosen for the case before stays, and without a brain mask there is none in 3D."""
     import ipywidgets as widgets
     from ipyniivue import SliceType
 
     options = [("all views", SliceType.MULTIPLANAR), ("axial", SliceType.AXIAL)]
     options += [("coronal", SliceType.CORONAL), ("sagittal", SliceType.SAGITTAL)]
     options += [("3D", SliceType.RENDER)] if in_3d else []
-    choice = widgets.Dropdown(options=options, description="view")
+    kept = before.value if before is not None and before.value in dict(options).values() else SliceType.MULTIPLANAR
+    choice = widgets.Dropdown(options=options, value=kept, description="view")
+    if before is not None and before.value != kept:
+        viewer.set_slice_type(kept)
     choice.observe(lambda change: viewer.set_slice_type(change["new"]), "value")
     return choice
 

@@ -57,7 +57,7 @@ class CaseView:
             display(self.widget)
 
 
-def show_case(case: Case, way: str = "auto", head: bool = False, count: int = 8, figure: bool = True) -> CaseView:
+def show_case(case: Case, way: str = "auto", head: bool = False, count: int = 8, figure: bool = True, box: Any = None) -> CaseView:
     """Show a case with its masks.
 
     Parameters
@@ -74,6 +74,9 @@ def show_case(case: Case, way: str = "auto", head: bool = False, count: int = 8,
         Slices of the still picture.
     figure : bool
         Draw the still picture; False where it is there already.
+    box : ipywidgets.VBox, optional
+        For niivue: a viewer that is there already and shows this case next
+        (:func:`flairnb.present.niivue_viewer.niivue_box`).
 
     Returns
     -------
@@ -100,7 +103,7 @@ def show_case(case: Case, way: str = "auto", head: bool = False, count: int = 8,
         from flairnb.present.niivue_viewer import niivue_widget
 
         note = LOADING[way] if case.has_brain or head else f"{LOADING[way]} {NO_BRAIN}"
-        return CaseView(drawn, niivue_widget(case, head), way, note)
+        return CaseView(drawn, niivue_widget(case, head, box), way, note)
     from flairnb.present.itk_viewer import itk_widget
 
     return CaseView(drawn, itk_widget(case, head), way, LOADING[way])

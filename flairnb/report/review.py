@@ -128,14 +128,18 @@ class Session:
     def lesions(self, shown_name: str) -> pd.DataFrame:
         """Return the lesions of a mask, the largest first: volume, longest in-plane diameter, centre in mm."""
         from flairnb.evaluate.components import lesion_table
+        from flairnb.geometry import mask_box
 
         case, method = self._case(), self._method(shown_name)
         mask = self.corrections[method].mask if method in self.corrections else case.masks[method]
-        return lesion_table(mask, case.flair.affine)[list(LESION_COLUMNS)].reset_index(drop=True)
+        # Only the part of the volume in which something is marked is searched.
+        box, affine = mask_box(mask), case.flair.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+        return lesion_table(mask[box], affine)[list(LESION_COLUMNS)].reset_index(drop=True)
 
-    def measure(self, shown_name: str) -> str:
-        """Return volume, number of lesions and longest diameter in words."""
-        table = self.lesions(shown_name)
+    def measure(self, shown_name: str, table: pd.DataFrame | None = None) -> str:
+        """Return volume, number of lesions and longest diameter in words; `table` is what `lesions` returned, if known."""
+        table = self.lesions(shown_name) if table is None else table
         if table.empty:
             return "nothing marked"
         longest = table["max_in_plane_diameter_mm"].max()
@@ -214,7 +218,7 @@ def room(session: Session, interactive: bool = True) -> object:
         return Markdown("*The reading room needs a running kernel: `make lab`, open 10_case_review, run its cells.*")
     from flairnb.report.review_room import ReviewRoom
 
-    return ReviewRoom(session)
+    return ReviewRoom(session, later=True)
 
 
 def still(session: Session, place: int = 0) -> Figure:

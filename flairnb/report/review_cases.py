@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from flairnb.errors import InputError, MissingDataError
 from flairnb.images import read_image, read_mask
 from flairnb.naming import cohort_derivative
+from flairnb.nifti import open_nifti, read_voxels
 from flairnb.provenance import read_json, sha256_file
 from flairnb.report import steps
 
@@ -106,18 +108,33 @@ def load_case(row: Any, methods: tuple[str, ...] = ()) -> Case:
     methods : tuple of str
         Masks to read besides the readers'; () for all there are.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     from flairnb.present.case_view import Case
 
     files = files_of(row)
     flair = read_image(files["flair"], "FLAIR")
-    masks = {}
+    wanted: dict[str, Any] = {}
     for name, path in files.items():
         if name.startswith("mask:") and (not methods or name[5:] in methods or name[5:].startswith("manual")):
-            masks[name[5:]] = read_mask(path, like=flair, what=f"{name[5:]} mask")
-    brain = read_mask(files["brain"], like=flair, what="brain mask") if "brain" in files else None
-    probability = read_image(files["probability"], "probability").data if "probability" in files else None
-    t1w = t1w_on(flair, files) if "t1w" in files else None
-    return Case(str(row["case"]), flair, masks, brain, t1w, probability, t1w_by_header="xfm" not in files)
+            wanted[name] = partial(read_mask, path, like=flair, what=f"{name[5:]} mask")
+    if "brain" in files:
+        wanted["brain"] = partial(read_mask, files["brain"], like=flair, what="brain mask")
+    if "probability" in files:
+        wanted["probability"] = partial(read_probability, files["probability"])
+    if "t1w" in files:
+        wanted["t1w"] = partial(t1w_on, flair, files)
+    # Unpacking is most of the work, and several files can be unpacked at a time.
+    with ThreadPoolExecutor(2) as pool:
+        found = dict(zip(wanted, pool.map(lambda read: read(), wanted.values()), strict=True))
+    masks = {name[5:]: found[name] for name in found if name.startswith("mask:")}
+    more = found.get("brain"), found.get("t1w"), found.get("probability")
+    return Case(str(row["case"]), flair, masks, *more, t1w_by_header="xfm" not in files)
+
+
+def read_probability(path: str) -> NDArray[np.float32]:
+    """Read a probability map; unlike an image it may be 0 everywhere: the network saw no lesion at all."""
+    return np.nan_to_num(read_voxels(open_nifti(Path(path), "probability"), Path(path), "probability"))
 
 
 def files_of(row: Any) -> dict[str, str]:
@@ -245,8 +262,7 @@ def _expected(files: dict[str, str]) -> float:
 
     if "probability" not in files or "mask:unet" not in files:
         return float("nan")
-    probability = read_image(files["probability"], "probability").data
-    return expected_dice(probability, read_mask(files["mask:unet"]))
+    return expected_dice(read_probability(files["probability"]), read_mask(files["mask:unet"]))
 
 
 def _row(case: str, diagnosis: str, split: str, files: dict[str, str], **values: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from flairnb.errors import FlairnbError
 from flairnb.present import viewer
+from flairnb.present.niivue_viewer import empty, niivue_box
 from flairnb.present.style import look, to_png
 from flairnb.report import reading_log
 from flairnb.report.reading_log import VERDICTS
@@ -37,6 +39,9 @@ class ReviewRoom:
     session : Session
     way : {"niivue", "itkwidgets", "static"}
         The viewer to start with.
+    later : bool
+        Open the first case when the room is displayed: the viewer starts in
+        the browser while the kernel reads.
 
     Attributes
     ----------
@@ -44,10 +49,11 @@ class ReviewRoom:
         What is displayed.
     """
 
-    def __init__(self, session: Session, way: str = "niivue") -> None:
+    def __init__(self, session: Session, way: str = "niivue", later: bool = False) -> None:
         import ipywidgets as w
 
         self.session, self._opening, self._displayed = session, False, False
+        self._niivue = self._empty_viewer(way)
         self.case = w.Dropdown(description="case", layout={"width": "420px"})
         self.reader = w.Text(value=session.reader, description="reader", placeholder="initials", layout={"width": "200px"})
         self.blinded = w.Checkbox(session.blinded, description="blinded", indent=False, layout={"width": "90px"})
@@ -65,7 +71,11 @@ class ReviewRoom:
         self.box = self._furnish()
         self._list_cases()
         self._listen()
-        self.safely(lambda: self._open(0))
+        if later:
+            self.say("loading ...")
+            self.stage.children = () if self._niivue is None else (self._niivue,)
+        else:
+            self.safely(lambda: self._open(0))
 
     def _furnish(self) -> Any:
         """Put everything in its place."""
@@ -110,10 +120,10 @@ class ReviewRoom:
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        # The still picture is in the box already; the viewer is packed while the browser draws it.
         display(self.box)
         self._displayed = True
-        self.safely(self._draw_viewer)
+        # The still picture comes first; the viewer is packed while the browser draws it.
+        self.safely(self._draw_viewer if self.mask.value is not None else lambda: self._open(0))
 
     def say(self, text: str) -> None:
         """Show one line under the viewer."""
@@ -156,6 +166,9 @@ class ReviewRoom:
             return
         self.say("loading ...")
         self.edit.forget()
+        if self._niivue is not None:
+            # Never the case before under the next one's name.
+            empty(self._niivue)
         self.session.open(place)
         names = list(self.session.names())
         self._opening = True
@@ -179,11 +192,20 @@ class ReviewRoom:
         if self._displayed:
             self._draw_viewer()
 
+    @staticmethod
+    def _empty_viewer(way: str) -> Any:
+        """Return one NiiVue for all cases: a browser keeps few of them alive, and each takes seconds to start."""
+        if way != "niivue" or importlib.util.find_spec("ipyniivue") is None:
+            return None
+        return niivue_box()
+
     def _draw_viewer(self) -> None:
         if self.way.value != "static":
-            self.stage.children = (self._loading(),)
+            self._niivue = self._niivue or self._empty_viewer(self.way.value)
+            if self.way.value == "itkwidgets":
+                self.stage.children = (self._loading(),)
             seen = self.session.seen(self.mask.value, self.beside.value or "")
-            shown = viewer.show_case(seen, self.way.value, figure=False)
+            shown = viewer.show_case(seen, self.way.value, figure=False, box=self._niivue)
             self.stage.children = () if shown.widget is None else (shown.widget,)
             self.picture.layout.display = "none" if shown.widget is not None and self.way.value == "niivue" else ""
         self.grey.layout.display = "none" if self.shown is not None else ""
@@ -202,17 +224,20 @@ class ReviewRoom:
 
     def list_lesions(self) -> None:
         """Fill in the list of lesions, and the line under the viewer."""
-        self.say(f"{self.session.case.name}: {self.session.measure(self.mask.value)}; {self.session.progress()}")
         rows = self.session.lesions(self.mask.value)
+        self.say(f"{self.session.case.name}: {self.session.measure(self.mask.value, rows)}; {self.session.progress()}")
         lines = [f"{r.lesion}: {r.volume_ml:.2f} ml, {r.max_in_plane_diameter_mm:.0f} mm" for r in rows.itertuples()]
         places = rows[["centroid_r_mm", "centroid_a_mm", "centroid_s_mm"]].to_numpy().tolist()
         self.lesion.options = list(zip(lines, [tuple(place) for place in places], strict=True))
         self.lesion.value = None
 
     def _close_viewer(self) -> None:
+        if self.way.value == "niivue" and self.stage.children == (self._niivue,):
+            return
         old, self.stage.children = self.stage.children, ()
         for widget in old:
-            widget.close()
+            if widget is not self._niivue:
+                widget.close()
 
     def _go(self) -> None:
         if self.lesion.value is None:

@@ -234,6 +234,17 @@ def test_the_t1w_is_put_on_the_flair_by_the_registration_that_was_kept(results, 
     np.testing.assert_allclose(back, flair.data, atol=1e-2)
 
 
+def test_a_patient_without_any_lesion_can_be_reviewed(results, flair, tmp_path):
+    for name in ("mask", "probseg"):
+        write_image(
+            results / f"sub-8_label-lesion_desc-unet_{name}.nii.gz", np.zeros(SHAPE), flair, np.uint8 if name == "mask" else np.float32
+        )
+    session = Session(review_cases.find_cases(source=str(results), order="expected_dice"), tmp_path / "review", "ab")
+    assert session.open().probability.max() == 0 and session.measure("unet") == "nothing marked" and session.lesions("unet").empty
+    files = {"probability": str(results / "sub-8_label-lesion_desc-unet_probseg.nii.gz")}
+    assert np.isnan(review_cases._expected(files | {"mask:unet": files["probability"].replace("probseg", "mask")}))
+
+
 def test_an_empty_folder_says_to_segment_first(tmp_path):
     with pytest.raises(MissingDataError, match="flairnb segment"):
         review_cases.find_cases(source=str(tmp_path))
