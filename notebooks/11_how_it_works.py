@@ -26,7 +26,9 @@
 # - Takes: one to three minutes to run, 45 minutes to learn from.
 #
 # In JupyterLab (`make lab`) sliders move the pictures and questions answer back; in a saved page the pictures stand still
-# and answers open by a click. For research and teaching only, not for clinical use.
+# and answers open by a click. Code is folded away: three dots or a triangle open it.
+#
+# For research and teaching only, not for clinical use.
 
 # %% tags=["parameters"]
 profile: str = "demo"  # smoke, demo, phantom, public or paper; 00_start_here explains them
@@ -40,7 +42,7 @@ interactive: bool = True  # sliders and questions that answer; off when a progra
 import flairnb
 from flairnb.cohort.phantom.signal import flair_signal
 from flairnb.network.unet import down_block
-from flairnb.report import audit, lesson, lesson_doubt, lesson_learning, lesson_play
+from flairnb.report import audit, lesson, lesson_doubt, lesson_learning, lesson_play, lesson_reach
 
 run = flairnb.start("11", profile, seed, data_dir, out_dir, overrides)
 patient = lesson.open_lesson(run, interactive)
@@ -53,13 +55,13 @@ run
 # magnetisation just passes zero gives no signal. The picture below follows from three numbers of each tissue (water content,
 # T1, T2) and three of the protocol (TE, TR, TI), by this function of the package:
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson_play.show_code(flair_signal)
 
 # %% [markdown]
 # **Predict**: at which TI is CSF black? At a shorter TI, will the lesion still shine?
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson.play(
     patient, lesson.signal, ti_ms=(2500, 500, 4000, 50), te_ms=(120, 20, 300, 10), tr_ms=(9000, 3000, 15000, 500), field_t=(3, 1.5, 3, 1.5)
 )
@@ -69,7 +71,7 @@ lesson.play(
 # brightest tissue. Shorten TE and the lesion melts into grey matter: its brightness is T2. Shorten TR and CSF's zero moves to
 # the left, because it has not recovered; at 1.5 T, T1 is shorter and the zero moves, too.
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson_play.ask("signal", interactive)
 
 # %% [markdown]
@@ -80,7 +82,7 @@ lesson_play.ask("signal", interactive)
 # *Sensitivity*: the share of lesion voxels that is marked. *PPV*: the share of marked voxels that is lesion. *Dice*: twice
 # the shared volume over the sum of both.
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson.play(patient, lesson.threshold, cut_sd=(2.0, -1.0, 5.0, 0.1))
 
 # %% [markdown]
@@ -88,7 +90,7 @@ lesson.play(patient, lesson.threshold, cut_sd=(2.0, -1.0, 5.0, 0.1))
 # the other, and the best Dice on the way is all that brightness alone can give: the coil makes the back of the head brighter
 # than the front, so that one value cannot fit both. Real patients add tissue that is bright by nature.
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson_play.ask("threshold", interactive)
 
 # %% [markdown]
@@ -97,30 +99,40 @@ lesson_play.ask("threshold", interactive)
 # A U-Net is a chain of small filters (3 x 3 x 3 voxels). Going down, each block halves the resolution, so that the next
 # filter sees twice as far; coming up, cross-links bring the fine edges back. One block, as this package builds it:
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson_play.show_code(down_block)
 
 # %% [markdown]
-# **Predict**: how much of the head does one voxel of the answer look at? White voxels have a say in the middle one.
+# **Predict**: how much of the head has one voxel of the deepest block seen: a gyrus, a lobe, or nearly all of it?
 
-# %%
+# %% jupyter={"source_hidden": true}
+lesson.play(patient, lesson_reach.reach, block=(2, 0, 4, 1))
+
+# %% [markdown]
+# A filter sees a voxel and its neighbours, no more. After each halving the same filter spans twice as many millimetres: so a
+# voxel comes to know whether it lies beside a ventricle or in the insula, which no threshold can.
+#
+# The article also spreads the taps of its filters (*dilation*): they see farther at no cost. **Predict** what is left out, if
+# that is done where the resolution is halved, too. White voxels have a say in the middle one (orange), black ones have none.
+
+# %% jupyter={"source_hidden": true}
 audit.dilation_maps(audit.dilations(run))
 
 # %% [markdown]
-# Dilation spreads a filter's taps, so that it sees farther at no cost. Taken literally in layers with stride, the
-# article's words make a sieve: seven of eight voxels have no say. 12_audit discusses which reading was meant.
+# Taken literally in layers with stride, the article's words make a sieve: seven of eight voxels have no say. 12_audit discusses
+# which reading was meant.
 #
 # Now the patient's own slice on its way through the network. **Predict**: where is it coarsest, and what is bright there?
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson.play(patient, lesson.blocks, feature=(0, 0, 7, 1))
 
 # %% [markdown]
-# `input` and the first blocks show edges and tissue; the deepest one has a few voxels and knows roughly where in the head it
-# is; the last ones sharpen an answer. A network trained for seconds (profile `smoke`) shows only blurred tissue, one trained
-# for hours the lesions alone.
+# The first blocks show edges and tissue; the deepest one has a few voxels and knows roughly where in the head it is; on the way
+# up the cross-links bring back the edges. (The chessboard comes from doubling the resolution.) No single feature is "lesion":
+# the answer is put together from all of them. A network trained for seconds (profile `smoke`) shows only blurred tissue.
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson_play.ask("network", interactive)
 
 # %% [markdown]
@@ -130,7 +142,7 @@ lesson_play.ask("network", interactive)
 # wrong it is), and every filter is changed a little so that the loss falls. Here a very small one learns from one slab of a
 # head with large lesions while you watch. **Predict**: will it do as well on another patient?
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson.play(patient, lesson_learning.learning, steps=(60, 0, 60, 5))
 
 # %% [markdown]
@@ -140,7 +152,7 @@ lesson.play(patient, lesson_learning.learning, steps=(60, 0, 60, 5))
 # A large head does not fit into the memory at once, so the article cuts it into cubes. **Predict**: what goes wrong where two
 # cubes meet?
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson.play(patient, lesson_learning.overlap, parts=(2, 1, 4, 1))
 
 # %% [markdown]
@@ -148,7 +160,7 @@ lesson.play(patient, lesson_learning.overlap, parts=(2, 1, 4, 1))
 # each voxel several answers, seen from several places, and their mean is used. It is smoother; whether its Dice is better
 # depends on the patient.
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson_play.ask("learning", interactive)
 
 # %% [markdown]
@@ -157,7 +169,7 @@ lesson_play.ask("learning", interactive)
 # The network gives a probability for each voxel; a cut makes a mask of it. **Predict** the curves before you look: which of
 # the two rises with the cut?
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson.play(patient, lesson.cut, probability=(0.5, 0.02, 0.98, 0.02))
 
 # %% [markdown]
@@ -167,7 +179,7 @@ lesson.play(patient, lesson.cut, probability=(0.5, 0.02, 0.98, 0.02))
 # **Predict**: two readers draw the same lesion 2 mm apart. What is their Dice if it is small, what if it is large?
 # Yellow is the first reader, blue the second.
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson.play(patient, lesson.slip, shift_mm=(2.0, 0.0, 10.0, 0.5), larger_mm=(0.0, -4.0, 4.0, 0.5))
 
 # %% [markdown]
@@ -178,14 +190,14 @@ lesson.play(patient, lesson.slip, shift_mm=(2.0, 0.0, 10.0, 0.5), larger_mm=(0.0
 # Now two readers of one patient. A Bland-Altman plot shows for each lesion how far the two volumes are apart, over their mean.
 # **Predict**: what does it look like when one reader draws every outline a little farther out?
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson.play(patient, lesson_doubt.readers, larger_mm=(0.0, -2.0, 4.0, 1.0))
 
 # %% [markdown]
 # A correlation of volumes would hide this: both readers call the same lesions large. The plot shows the bias, and that it
 # grows with size. Points below zero at the left are lesions that the second reader did not see.
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson_play.ask("scores", interactive)
 
 # %% [markdown]
@@ -194,13 +206,13 @@ lesson_play.ask("scores", interactive)
 # A hunt: in four of these six slices the outlines are wrong, each in its own way. White is bright on FLAIR; yellow is what the
 # method marked. Write down letter and error before you open the answer.
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson_doubt.hunt(patient)
 
 # %% [markdown]
 # Written down? Two slices are right; whoever marks all six has found nothing.
 
-# %%
+# %% jupyter={"source_hidden": true}
 lesson_play.fold(lesson_doubt.hunt(patient, reveal=True), "Reveal the errors")
 
 # %% [markdown]
@@ -218,5 +230,5 @@ lesson_play.fold(lesson_doubt.hunt(patient, reveal=True), "Reveal the errors")
 # - **To go on**: 05_accuracy for methods against each other, 08_technical_factors for scanners, 12_audit for what the article
 #   leaves open.
 
-# %%
+# %% jupyter={"source_hidden": true}
 run.finish(numbers=lesson.numbers(patient))

@@ -69,7 +69,8 @@ def threshold_figure(lesion: ArrayLike, other: ArrayLike, chosen: float, sweep: 
         left.hist(np.asarray(other), bins, density=True, color="#C9C9C9", label="the rest of the brain")
         left.hist(np.asarray(lesion), bins, density=True, histtype="step", color="#D55E00", lw=1.6, label="lesion")
         left.axvline(chosen, color="black", lw=0.9)
-        left.set(xlabel="Brightness, SD", yticks=[], title="How bright?")
+        # Room for the legend above the bars.
+        left.set(xlabel="Brightness, SD", yticks=[], title="How bright?", ylim=(0, 1.3 * left.get_ylim()[1]))
         left.legend(loc="upper right", fontsize=7.5)
         _sweep(middle, sweep, chosen, "Threshold, SD")
         draw_brain(right, slice_, f"marked above {chosen:.1f} SD", marked)
@@ -142,7 +143,7 @@ def moved_ball_dice(radius_mm: float, shift_mm: float, larger_mm: float = 0.0) -
     return float(2 * shared / (4 / 3 * (one**3 + two**3)))
 
 
-def feature_maps(maps: Sequence[tuple[str, NDArray]], title: str = "") -> Figure:
+def feature_maps(maps: Sequence[tuple[str, NDArray]], title: str = "", truth: NDArray | None = None) -> Figure:
     """Draw one slice of several layers' features, from the input to the probability.
 
     Parameters
@@ -150,13 +151,15 @@ def feature_maps(maps: Sequence[tuple[str, NDArray]], title: str = "") -> Figure
     maps : sequence of (name, (rows, columns) array)
         As seen, each with its own grey window.
     title : str
+    truth : (rows, columns) bool array, optional
+        Outlined on the first and the last picture.
     """
     columns = 4
     rows = -(-len(maps) // columns)
     with drawing():
         figure = new_figure(8.4, 2.45 * rows + 0.3)
         for place, (name, picture) in enumerate(maps, start=1):
-            draw_brain(figure.add_subplot(rows, columns, place), picture, name)
+            draw_brain(figure.add_subplot(rows, columns, place), picture, name, truth if place in (1, len(maps)) else None)
         figure.suptitle(title, fontsize=9.5)
         figure.supxlabel(CONVENTION, fontsize=7.5, color="0.25")
     return figure
@@ -167,7 +170,7 @@ def _sweep(axes: Axes, sweep: pd.DataFrame, chosen: float, xlabel: str) -> None:
         axes.plot(sweep["cut"], sweep[column], ls=dash, color=colour, label={"ppv": "PPV", "dice": "Dice"}.get(column, column))
     axes.axvline(chosen, color="0.6", lw=0.8)
     axes.set(xlabel=xlabel, ylim=(0, 1.02), title="What is found, what is right")
-    axes.legend(loc="best", fontsize=7.5)
+    axes.legend(loc="center right", fontsize=7.5, frameon=True, framealpha=0.8, edgecolor="none")
 
 
 def draw_brain(axes: Axes, picture: NDArray, title: str, marked: NDArray | None = None) -> None:
@@ -178,6 +181,14 @@ def draw_brain(axes: Axes, picture: NDArray, title: str, marked: NDArray | None 
     if marked is not None and marked.any():
         axes.contour(marked.astype(float), levels=[0.5], colors=["#D55E00"], linewidths=0.9)
     axes.set_title(title, fontsize=8.5)
-    axes.text(0.02, 0.97, "R", color="white", transform=axes.transAxes, va="top", fontsize=7.5, fontweight="bold")
-    axes.text(0.98, 0.97, "L", color="white", transform=axes.transAxes, va="top", ha="right", fontsize=7.5, fontweight="bold")
+    letters(axes)
     axes.set(xticks=[], yticks=[], facecolor="black")
+
+
+def letters(axes: Axes) -> None:
+    """Write R and L into a picture, with a rim that keeps them legible on white."""
+    from matplotlib.patheffects import withStroke
+
+    how = {"color": "white", "va": "top", "fontsize": 7.5, "fontweight": "bold", "transform": axes.transAxes}
+    for x, letter, side in ((0.02, "R", "left"), (0.98, "L", "right")):
+        axes.text(x, 0.97, letter, ha=side, path_effects=[withStroke(linewidth=2.0, foreground="black")], **how)

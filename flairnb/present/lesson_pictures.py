@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flairnb.present.lesson_figures import draw_brain
+from flairnb.present.lesson_figures import draw_brain, letters
 from flairnb.present.style import CONVENTION, DASHED, SOLID, drawing, look, new_figure
 
 if TYPE_CHECKING:
@@ -18,6 +18,45 @@ if TYPE_CHECKING:
     from flairnb.evaluate.agreement import Agreement
 
 FOUND = "#D55E00"
+
+
+def reach_figure(picture: NDArray, at: tuple[int, int], spacing_mm: float, widths_mm: Sequence[float], block: int) -> Figure:
+    """Draw squares around a voxel of a slice: what that voxel has seen after each block, up to one; and their widths.
+
+    Parameters
+    ----------
+    picture : (rows, columns) array
+        As seen.
+    at : (row, column)
+    spacing_mm : float
+        Of the picture.
+    widths_mm : sequence of float
+        Of the first features and of each block after it.
+    block : int
+        The last one drawn.
+    """
+    from matplotlib.patches import Rectangle
+
+    names = ["first features", *(f"after {n} halving{'s' if n > 1 else ''}" for n in range(1, len(widths_mm)))]
+    with drawing():
+        figure = new_figure(8.2, 3.8)
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
+        draw_brain(left, picture, "what one voxel of the lesion has seen")
+        for n in range(block + 1):
+            edge = widths_mm[n] / spacing_mm
+            corner = at[1] - edge / 2, at[0] - edge / 2
+            left.add_patch(Rectangle(corner, edge, edge, fill=False, color=FOUND, lw=1.8 if n == block else 0.8))
+        left.set(xlim=(-0.5, picture.shape[1] - 0.5), ylim=(picture.shape[0] - 0.5, -0.5))
+        colours = [FOUND if n == block else "0.75" for n in range(len(widths_mm))]
+        right.barh(range(len(widths_mm)), widths_mm, color=colours)
+        for n, width in enumerate(widths_mm):
+            right.text(width, n, f" {width:.0f} mm", va="center", fontsize=8)
+        right.set(
+            yticks=range(len(widths_mm)), yticklabels=names, xlabel="Edge of the cube it depends on, mm", xlim=(0, 1.2 * max(widths_mm))
+        )
+        right.invert_yaxis()
+        figure.supxlabel(CONVENTION, fontsize=7.5, color="0.25")
+    return figure
 
 
 def learning_figure(
@@ -143,6 +182,5 @@ def hunt_figure(panels: Sequence[tuple[NDArray, NDArray, tuple[int, int] | None,
 def _map(axes: Axes, probability: NDArray, title: str) -> None:
     axes.imshow(probability, cmap="magma", vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title, fontsize=8.5)
-    for x, letter, side in ((0.02, "R", "left"), (0.98, "L", "right")):
-        axes.text(x, 0.97, letter, color="white", transform=axes.transAxes, va="top", ha=side, fontsize=7.5, fontweight="bold")
+    letters(axes)
     axes.set(xticks=[], yticks=[])

@@ -107,14 +107,19 @@ class Lesson:
         return None
 
     @cached_property
+    def read_spacing_mm(self) -> float:
+        """The voxel size that the network gets."""
+        edge = self.lesions.anatomy.spacing_mm if self.network is None else self.network.spacing_mm
+        return float(max(edge, self.run.settings.infer.shipped_spacing_mm, LEAST_READ_MM))
+
+    @cached_property
     def read(self) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
         """The image, brain and truth at the voxel size that the network gets."""
         from flairnb.geometry import Grid, isotropic_grid, resample
 
         anatomy = self.lesions.anatomy
         source = Grid(anatomy.shape, anatomy.affine)
-        edge = anatomy.spacing_mm if self.network is None else self.network.spacing_mm
-        grid = isotropic_grid(source.shape, source.affine, max(edge, self.run.settings.infer.shipped_spacing_mm, LEAST_READ_MM))
+        grid = isotropic_grid(source.shape, source.affine, self.read_spacing_mm)
         image = resample(self.examined, anatomy.affine, grid)
         brain, truth = (resample(mask.astype(np.float32), anatomy.affine, grid) > 0.5 for mask in (self.brain, self.truth))
         return np.where(brain, image, 0.0).astype(np.float32), brain, truth
@@ -216,12 +221,13 @@ def blocks(lesson: Lesson, feature: int = 0) -> Any:
         return no_network()
     image, brain, truth = lesson.read
     outputs, k = block_outputs(lesson.network.model, image), int(truth.sum(axis=(0, 1)).argmax())
-    maps = [("input", seen(np.where(brain, image, image.min()), k))]
+    maps = [("what it gets", seen(np.where(brain, image, image.min()), k))]
     for name, values in outputs.items():
         plane = values[:, :, min(k * values.shape[2] // image.shape[2], values.shape[2] - 1)]
         order = np.argsort(-plane.reshape(-1, plane.shape[-1]).std(axis=0))
         maps.append((f"{name}: {' x '.join(map(str, values.shape[:3]))}", plane[..., order[min(feature, len(order) - 1)]][::-1, ::-1].T))
-    return feature_maps([*maps, ("lesion probability", seen(lesson.probability, k))], "One feature of each block, the same slice")
+    maps += [("lesion probability", seen(lesson.probability, k))]
+    return feature_maps(maps, "One feature of each block, the same slice; red: the true lesions", seen(truth, k))
 
 
 def block_outputs(model: Any, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

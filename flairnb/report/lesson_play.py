@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 WORDS = {
     "te_ms": "TE, ms", "tr_ms": "TR, ms", "ti_ms": "TI, ms", "field_t": "field, T", "cut_sd": "threshold", "probability": "cut at",
     "shift_mm": "shift, mm", "larger_mm": "larger, mm", "feature": "feature", "steps": "updates", "parts": "tiles' overlap",
+    "block": "halvings",
 }  # fmt: skip
 #: Sliders of whole numbers.
-WHOLE = ("feature", "steps", "parts")
+WHOLE = ("feature", "steps", "parts", "block")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from flairnb import settings
 from flairnb.cohort.phantom.signal import csf_null_ti_ms, relaxation
 from flairnb.errors import InputError
 from flairnb.present.lesson_figures import moved_ball_dice
-from flairnb.report import lesson, lesson_doubt, lesson_learning, lesson_play
+from flairnb.report import lesson, lesson_doubt, lesson_learning, lesson_play, lesson_reach
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,39 @@ def test_the_code_shown_is_the_packages_own():
     from flairnb.network.unet import down_block
 
     assert "def down_block" in lesson_play.show_code(down_block).data
+
+
+@pytest.mark.parametrize(("dilation", "convolutions"), [("none", 2), ("none", 3), ("stride1_only", 2), ("literal", 2)])
+def test_a_voxel_has_seen_what_the_lesson_says(dilation, convolutions):
+    """By back-propagation through the package's own blocks, with positive weights so that nothing cancels."""
+    import keras
+    import tensorflow as tf
+
+    from flairnb.network.unet import build_unet
+
+    network = replace(
+        settings.load("smoke").network, width=1, levels=2, dilation=dilation, convolutions_per_block=convolutions, norm_in_blocks="none"
+    )
+    whole = build_unet(network)
+    for layer in whole.layers:
+        if hasattr(layer, "kernel"):
+            layer.kernel.assign(np.full(layer.kernel.shape, 0.1, dtype=np.float32))
+    for block, edge in zip(("input", "down1", "down2"), lesson_reach.reach_vox(network), strict=True):
+        model = keras.Model(whole.input, whole.get_layer(f"{block}_residual").output)
+        x = tf.ones((1, 64, 64, 64, 1))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            features = model(x, training=False)
+            middle = features[0, features.shape[1] // 2, features.shape[2] // 2, features.shape[3] // 2, 0]
+        hit = np.flatnonzero(tape.gradient(middle, x).numpy()[0, ..., 0].any(axis=(1, 2)))
+        assert hit[-1] - hit[0] + 1 == edge, block
+
+
+def test_the_squares_grow_with_the_blocks(patient):
+    widths = lesson_reach.reach_vox(patient.run.settings.network)
+    assert widths == sorted(widths) and len(widths) == patient.run.settings.network.levels + 1
+    pictures = {lesson_reach.reach(patient, block)._repr_png_() for block in range(len(widths))}
+    assert len(pictures) == len(widths)
 
 
 def test_the_small_network_learns_what_it_sees_and_something_for_others(patient):
