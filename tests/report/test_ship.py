@@ -35,3 +35,27 @@ def test_expected_dice_follows_the_cases_where_probabilities_lie_about_all_alike
         mask = probability >= 0.5
         true = 2 * (mask & lesion).sum() / (mask.sum() + lesion.sum())
         assert calibration.expect(temper(probability, calibration.temperature), mask) == pytest.approx(true, abs=0.05)
+
+
+def test_retune_changes_what_was_chosen_and_leaves_the_weights(overconfident, tmp_path, monkeypatch):
+    from flairnb.network.unet import build_unet
+    from flairnb.network.weights import load_network, save_network
+    from flairnb.report import ship
+    from flairnb.settings import load
+
+    layout = load("smoke").network
+    stored = save_network(build_unet(layout), tmp_path, network=layout, spacing_mm=1.0, card={"limits": "old", "seed": 7})
+    before = stored.read_bytes()
+    asked = {}
+
+    def predict_real(_run, network):
+        asked.update(threshold=network.threshold, sharpening=network.sharpening)
+        return overconfident
+
+    monkeypatch.setattr(ship, "predict_real", predict_real)
+    ship.retune(None, tmp_path, {"limits": "new"}, 0.35, 1.5, 0.01)
+    found = load_network(tmp_path)
+    assert stored.read_bytes() == before and asked == {"threshold": 0.35, "sharpening": 1.5}
+    assert (found.threshold, found.sharpening, found.min_lesion_ml) == (0.35, 1.5, 0.01)
+    assert found.calibration.temperature == pytest.approx(2.0, rel=0.05)
+    assert found.card["limits"] == "new" and found.card["seed"] == 7
