@@ -10,7 +10,7 @@ PYTEST_WORKERS ?= 2
 # Switched on before TensorFlow is imported: seven times faster on CPUs without AVX-512.
 export TF_ENABLE_ONEDNN_OPTS ?= 1
 
-.PHONY: help setup report test lint faults audit lab lock clean
+.PHONY: help setup report test lint faults pictures audit lab lock clean
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
 
@@ -55,6 +55,10 @@ lint: $(STAMP)  ## style, spelling, layers, unsafe code
 faults: $(STAMP)  ## run them and write reports/faults.tsv
 	FLAIRNB_FAULTS_TABLE=reports/faults.tsv $(PYTHON) -m pytest tests/bad_input tests/faults tests/prepare/test_killed.py \
 	  tests/cohort/test_fetch_bad_server.py tests/cohort/test_fetch_archive.py tests/report/test_same_in_same_out.py $(PYTEST_ARGS)
+
+# Screenshots of notebooks 10 and 11 and of a case page, of a finished demo run; taken by their tests, so they need chromium.
+pictures: $(STAMP)  ## take the README's pictures of review, lesson and case page
+	FLAIRNB_PICTURES=reports/pictures $(PYTHON) -m pytest tests/browser/test_notebooks.py $(PYTEST_ARGS)
 
 # Needs the internet: known vulnerabilities of the locked packages.
 audit: $(STAMP)  ## look the locked packages up in the vulnerability database

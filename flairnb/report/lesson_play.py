@@ -18,6 +18,8 @@ WORDS = {
     "shift_mm": "shift, mm", "larger_mm": "larger, mm", "feature": "feature", "steps": "updates", "parts": "tiles' overlap",
     "block": "halvings",
 }  # fmt: skip
+#: An inch of a figure on the screen.
+INCH_PX = 100
 #: Sliders of whole numbers.
 WHOLE = ("feature", "steps", "parts", "block")
 
@@ -158,13 +160,15 @@ def with_sliders(draw: Callable[..., Any], sliders: Mapping[str, tuple[float, fl
         )
         for name, (start, low, high, step) in sliders.items()
     }
-    picture = widgets.Image(format="png", layout={"width": "860px"})
+    picture = widgets.Image(format="png")
 
     def update(_: Any = None) -> None:
         values = {name: int(s.value) if name in WHOLE else s.value for name, s in made.items()}
         drawn = draw(**values)
         if hasattr(drawn, "axes"):
             picture.value = to_png(drawn)
+            # All at the same scale, so that letters are as large in each.
+            picture.layout.width = f"{drawn.get_figwidth() * INCH_PX:.0f}px"
 
     for slider in made.values():
         slider.observe(update, "value")

@@ -28,7 +28,7 @@ FLAGS = (
 )  # fmt: skip
 LOCAL = re.compile(r"^(?:(?:https?|wss?)://(?:127\.0\.0\.1|localhost)[:/]|data:|blob:|about:|chrome|devtools:)")
 #: Said by every JupyterLab, or by a browser without a graphics card; nothing of ours.
-HARMLESS = re.compile(r"ResizeObserver|GL Driver Message|favicon|WebGL.*(?:performance|software)|Autofill|source ?map|was preloaded|anywidget. Failed to initialize")
+HARMLESS = re.compile(r"ResizeObserver|GL Driver Message|favicon|WebGL.*(?:performance|software)|Autofill|source ?map|was preloaded")
 
 #: On a machine that does much else, everything may take so many times longer.
 PATIENCE = float(os.environ.get("FLAIRNB_PATIENCE", "1"))
