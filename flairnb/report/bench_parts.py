@@ -114,7 +114,7 @@ def training(bench: Bench) -> Iterator[Row | str]:
     for cases in TRAINING_COHORTS:
         found = measure("training_cohort", cases=cases)
         peaks.append(found["peak_gb"])
-        yield summarise("training", f"{cases} cases", "an epoch, two patches a case", [found["seconds"]])
+        yield summarise("training", f"{cases} cases", "an epoch, one patch a case", [found["seconds"]])
         yield summarise("training", f"{cases} cases", "peak memory", [found["peak_gb"]], "GB")
     yield summarise("training", "by cases", "memory a further case", [1000 * line(TRAINING_COHORTS, peaks)[1]], "MB")
 

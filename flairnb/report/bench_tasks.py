@@ -133,12 +133,12 @@ def training(width: int, patch: int, batch: int, steps: int = 6) -> dict[str, An
 
 
 def training_cohort(cases: int, patch: int = 32) -> dict[str, Any]:
-    """Train a small network for an epoch with two patches of each case; memory is what is looked at."""
+    """Train a small network for an epoch with a patch of each case; memory is what is looked at."""
     from flairnb.network.training import train
     from flairnb.network.volumes import FolderSource
     from flairnb.settings import load
 
-    settings = load("smoke", f"train.patch={patch} train.batch=4 train.patches_per_case=2 train.epochs=1")
+    settings = load("smoke", f"train.patch={patch} train.batch=4 train.patches_per_case=1 train.epochs=1")
     with tempfile.TemporaryDirectory() as folder:
         _write_noise(folder, cases, 56)
         start = time.perf_counter()
