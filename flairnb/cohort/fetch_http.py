@@ -8,6 +8,7 @@ name only when its SHA-256 is the published one.
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flairnb.provenance import read_json, sha256_file, write_json
+from flairnb.provenance import read_json, sha256_file
 
 if TYPE_CHECKING:
     import requests
@@ -197,7 +198,8 @@ class Download:
     def _remember(self, answer: requests.Response) -> None:
         etag = answer.headers.get("ETag", "")
         validator = answer.headers.get("Last-Modified", "") if not etag or etag.startswith("W/") else etag
-        write_json(self.about, {"url": self.url, "validator": validator})
+        # Under its own name at once: a kill in between leaves no stray file, and a torn one counts as unknown.
+        self.about.write_text(json.dumps({"url": self.url, "validator": validator}), encoding="utf-8")
 
 
 def _starts_at(answer: requests.Response, have: int) -> bool:
