@@ -173,8 +173,9 @@ lesson_play.ask("learning", interactive)
 lesson.play(patient, lesson.cut, probability=(0.5, 0.02, 0.98, 0.02))
 
 # %% [markdown]
-# A good network's Dice is flat around the middle: the choice of the cut hardly matters. A weak one's has a peak, and its
-# place on one patient says nothing about the next.
+# Where a network is sure, its Dice is flat around the middle, and the choice of the cut hardly matters. The more the curve leans
+# to the left, the less sure it was: it sees the lesions, but says so at a low probability. The best place on one patient says
+# nothing about the next.
 #
 # **Predict**: two readers draw the same lesion 2 mm apart. What is their Dice if it is small, what if it is large?
 # Yellow is the first reader, blue the second.

@@ -126,11 +126,13 @@ class Lesson:
 
     @cached_property
     def probability(self) -> NDArray[np.float32]:
-        """What the network says of the patient, on the grid of `read`."""
+        """What the network says of the patient, on the grid of `read`: seen whole, for small cubes hide what is around them."""
+        from dataclasses import replace
+
         from flairnb.network.inference import predict
 
         image, brain, _ = self.read
-        return predict(self.network.model, image, brain, self.run.settings.infer)
+        return predict(self.network.model, image, brain, replace(self.run.settings.infer, method="whole", coarser_look=0.0))
 
     @cached_property
     def large(self) -> Lesson:

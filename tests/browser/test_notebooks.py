@@ -74,10 +74,10 @@ def segment_some(demo: Path, work: Path) -> None:
         name, anat = row.participant_id, cohort_derivative(work, row.participant_id, "mask", desc="brain").parent
         words = ["segment", str(work / row.flair), "--t1w", str(work / row.t1w), "--out", str(anat)]
         assert call(words) == 0
-        for reader in ("manual", "manual2"):
-            shutil.copy(demo / anat.relative_to(work) / f"{name}_label-lesion_desc-{reader}_mask.nii.gz", anat)
-        xfm = f"{name}_from-T1w_to-FLAIR_mode-image_xfm.txt"
-        shutil.copy(demo / anat.relative_to(work) / xfm, anat)
+        # The readers' masks, and where the T1w lies.
+        for pattern in ("_label-lesion_desc-manual*_mask.nii.gz", "_from-T1w_to-FLAIR_mode-image_xfm.txt"):
+            for path in (demo / anat.relative_to(work)).glob(f"{name}{pattern}"):
+                shutil.copy(path, anat)
 
 
 def test_notebook_10_is_read_judged_and_summed_up(open_in_lab, cohort):
