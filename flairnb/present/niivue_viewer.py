@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 HEIGHT_PX = 520
 #: Layers that are pictures themselves: name to NiiVue's colour map.
 PICTURES = {"T1w": "gray", "probability": "warm"}
-OPACITY = 0.5
+#: Of masks. Less lets a pale blue pass for bright tissue.
+OPACITY = 0.8
 #: What one click makes visible: name to the opacity of each layer, "masks" standing for all outlines.
 SHOWS = {
     "masks": {"masks": OPACITY},
@@ -198,7 +199,7 @@ def _viewer() -> Any:
         is_orient_cube=True,
         is_corner_orientation_text=False,
         show_3d_crosshair=True,
-        crosshair_width=0.25,
+        crosshair_width=0.6,
         crosshair_color=(0.25, 0.9, 0.4, 0.7),
         back_color=(0.0, 0.0, 0.0, 1.0),
         multiplanar_show_render=ShowRender.NEVER,

@@ -129,7 +129,7 @@ def _facts(summary: Mapping[str, Any]) -> str:
         ("Lesions", str(summary["lesion_count"])),
         ("Expected Dice", "undefined" if expected is None else f"{float(expected):.2f} (the network's own guess, made without a reader)"),
         ("Brain volume", f"{float(summary['brain_volume_ml']):.0f} ml" if "brain_volume_ml" in summary else "not known"),
-        ("Voxels", " x ".join(f"{edge:g}" for edge in summary.get("input", {}).get("spacing_mm", [])) + " mm"),
+        ("Voxels", " x ".join(f"{edge:.3g}" for edge in summary.get("input", {}).get("spacing_mm", [])) + " mm"),
     ]
     return _table(rows)
 

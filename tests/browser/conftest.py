@@ -131,13 +131,13 @@ class Tab:
             Image.fromarray(self.picture() if shot is None else shot).save(folder / f"{name}.png")
 
     def publish(self, name: str, shot: np.ndarray) -> None:
-        """Write a picture for the README into the folder FLAIRNB_PICTURES, in 256 colours; nothing without it."""
+        """Write a picture for the README into the folder FLAIRNB_PICTURES; nothing without it."""
         from PIL import Image
 
         if os.environ.get("FLAIRNB_PICTURES"):
             path = Path(os.environ["FLAIRNB_PICTURES"]) / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(shot).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+            Image.fromarray(shot).save(path, optimize=True)
 
     def run_all_cells(self, seconds: float) -> None:
         """Run the notebook from top to bottom, wait until every cell has its number, and see to it that none failed."""

@@ -85,6 +85,12 @@ def test_notebook_10_is_read_judged_and_summed_up(open_in_lab, cohort):
     tab = open_in_lab(notebook("10", profile=profile, out_dir=str(work)), "10_case_review")
     tab.run_all_cells(400)
     first = tab.picture_when(CANVAS, lambda shot: shot.max() > 150 and shot.std() > 8, 300, "a picture in the reading room")
+    # A lesion of the list: the views go there.
+    tab.evaluate(
+        "(() => { const list = document.querySelector('.flairnb-room .widget-select select[size]'); list.selectedIndex = 0;"
+        " list.dispatchEvent(new Event('change', { bubbles: true })); })()"
+    )
+    first = tab.picture_when(CANVAS, lambda shot: differ(shot, first, 0.2), 120, "the largest lesion")
     tab.evaluate("document.querySelector('.flairnb-room').scrollIntoView()")
     tab.keep("10_room")
     tab.publish("review", tab.picture())
@@ -146,7 +152,7 @@ def test_notebook_11_moves_and_answers(open_in_lab, cohort):
 def test_a_case_page_is_one_file_that_shows_everything(new_tab, cohort, tmp_path):
     page = one_case(*cohort, tmp_path / "result")
     assert page.stat().st_size < 3_000_000
-    tab = new_tab(width=1000)
+    tab = new_tab(width=1000, height=1000)
     tab.call("Page.navigate", url=page.as_uri())
     pictures = "[...document.images]"
     tab.wait_for(f"document.readyState === 'complete' && {pictures}.length > 2 && {pictures}.every(i => i.naturalWidth > 50)", 60, "a page")
