@@ -223,10 +223,19 @@ def to_bytes(data: NDArray, window: tuple[float, float]) -> NDArray[np.uint8]:
 
 
 def grown(mask: NDArray[np.bool_], by_mm: float, spacing: NDArray) -> NDArray[np.bool_]:
-    """Return a mask grown by a distance in mm."""
+    """Return a mask grown by a distance in mm along each axis, to whole voxels below it: a box, many times faster than a ball.
+
+    Examples
+    --------
+    >>> grown(np.eye(1, 7, 3, dtype=bool)[None], 2.0, np.array([1.0, 1.0, 0.9]))[0, 0].astype(int).tolist()
+    [0, 1, 1, 1, 1, 1, 0]
+    """
     from scipy import ndimage
 
-    return ndimage.distance_transform_edt(~mask, sampling=spacing) <= by_mm
+    out = mask.view(np.uint8)
+    for axis, step in enumerate(spacing):
+        out = ndimage.maximum_filter1d(out, 2 * int(by_mm / step) + 1, axis=axis, mode="constant")
+    return out.view(bool)
 
 
 def _box(inside: NDArray[np.bool_], spacing: NDArray, by_mm: float) -> tuple[slice, slice, slice]:

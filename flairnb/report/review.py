@@ -53,6 +53,7 @@ class Session:
         self.folder, self.reader, self.blinded, self.seed = Path(folder), reader, blinded, seed
         self.place = -1
         self.case: Case | None = None
+        self._whole = True
         self.corrections: dict[str, Correction] = {}
         self._opened = time.monotonic()
 
@@ -61,18 +62,25 @@ class Session:
         """File of the verdicts."""
         return self.folder / FILE
 
-    def open(self, place: int = 0) -> Case:
+    def open(self, place: int = 0, extras: bool = True) -> Case:
         """Open a case by its place in the list (the last is followed by the first) and start the clock.
 
-        Strokes on the case before that were not saved are saved first.
+        Strokes on the case before that were not saved are saved first. Without
+        `extras`, T1w and probability wait until `complete` is called.
         """
         place %= len(self.cases)
         is_open = self.case is not None and place == self.place and not self.corrections
         if not is_open:
             self.leave()
-            self.place, self.case = place, review_cases.load_case(self.cases.iloc[place])
+            self.place, self.case = place, review_cases.load_case(self.cases.iloc[place], extras=extras)
+            self._whole = extras
         self._opened = time.monotonic()
         return self.case
+
+    def complete(self) -> None:
+        """Read what the open case lacks: T1w and probability."""
+        if not self._whole and self.case is not None:
+            self.case, self._whole = review_cases.add_extras(self.case, self.cases.iloc[self.place]), True
 
     def leave(self) -> list[Path]:
         """Save corrections that were not saved, as `UNNAMED` without a reader, and close the case."""

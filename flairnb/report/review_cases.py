@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flairnb.errors import InputError, MissingDataError
+from flairnb.geometry import Grid
 from flairnb.images import read_image, read_mask
 from flairnb.naming import cohort_derivative
 from flairnb.nifti import open_nifti, read_voxels
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from flairnb.images import Image
     from flairnb.present.case_view import Case
     from flairnb.report.start import Run
 
@@ -99,7 +101,7 @@ def shown(cases: pd.DataFrame) -> pd.DataFrame:
     return cases[list(SHOWN)].round({"dice": 3, "expected_dice": 3, "volume_error_ml": 2, "volume_ml": 2})
 
 
-def load_case(row: Any, methods: tuple[str, ...] = ()) -> Case:
+def load_case(row: Any, methods: tuple[str, ...] = (), extras: bool = True) -> Case:
     """Read the images of one row of `find_cases`, all on the FLAIR's own grid.
 
     Parameters
@@ -107,29 +109,47 @@ def load_case(row: Any, methods: tuple[str, ...] = ()) -> Case:
     row : Series or mapping
     methods : tuple of str
         Masks to read besides the readers'; () for all there are.
+    extras : bool
+        Also read T1w and probability, which no still picture shows.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     from flairnb.present.case_view import Case
 
     files = files_of(row)
-    flair = read_image(files["flair"], "FLAIR")
-    wanted: dict[str, Any] = {}
+    header = open_nifti(Path(files["flair"]), "FLAIR")
+    # The grid is known before the voxels: nothing has to wait for the FLAIR.
+    flair: Any = SimpleNamespace(grid=Grid(header.shape[:3], np.asarray(header.affine, dtype=float)))
+    wanted: dict[str, Any] = {"flair": partial(read_image, files["flair"], "FLAIR")}
     for name, path in files.items():
         if name.startswith("mask:") and (not methods or name[5:] in methods or name[5:].startswith("manual")):
             wanted[name] = partial(read_mask, path, like=flair, what=f"{name[5:]} mask")
     if "brain" in files:
         wanted["brain"] = partial(read_mask, files["brain"], like=flair, what="brain mask")
-    if "probability" in files:
-        wanted["probability"] = partial(read_probability, files["probability"])
-    if "t1w" in files:
-        wanted["t1w"] = partial(t1w_on, flair, files)
+    if extras:
+        wanted |= _extras(files, flair)
     # Unpacking is most of the work, and several files can be unpacked at a time.
     with ThreadPoolExecutor(2) as pool:
         found = dict(zip(wanted, pool.map(lambda read: read(), wanted.values()), strict=True))
     masks = {name[5:]: found[name] for name in found if name.startswith("mask:")}
     more = found.get("brain"), found.get("t1w"), found.get("probability")
-    return Case(str(row["case"]), flair, masks, *more, t1w_by_header="xfm" not in files)
+    return Case(str(row["case"]), found["flair"], masks, *more, t1w_by_header="xfm" not in files)
+
+
+def add_extras(case: Case, row: Any) -> Case:
+    """Return a case that was read without extras with its T1w and its probability."""
+    read = {name: get() for name, get in _extras(files_of(row), case.flair).items()}
+    return replace(case, t1w=read.get("t1w"), probability=read.get("probability"))
+
+
+def _extras(files: dict[str, str], flair: Any) -> dict[str, Any]:
+    """Return what reads T1w and probability, of those that are there."""
+    found: dict[str, Any] = {}
+    if "probability" in files:
+        found["probability"] = partial(read_probability, files["probability"])
+    if "t1w" in files:
+        found["t1w"] = partial(t1w_on, flair, files)
+    return found
 
 
 def read_probability(path: str) -> NDArray[np.float32]:
@@ -275,12 +295,13 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def t1w_on(flair: Image, files: dict[str, str]) -> NDArray[np.float32]:
+def t1w_on(flair: Any, files: dict[str, str]) -> NDArray[np.float32]:
     """Return the T1w on the FLAIR's grid, by the registration that was kept with the results.
 
     Parameters
     ----------
     flair : Image
+        Only its `grid` counts.
     files : mapping
         "t1w", and "xfm": an ITK transform, or the summary of `flairnb segment`
         that holds one. Without it by what both headers say, which is wrong by

@@ -40,8 +40,7 @@ class ReviewRoom:
     way : {"niivue", "itkwidgets", "static"}
         The viewer to start with.
     later : bool
-        Open the first case when the room is displayed: the viewer starts in
-        the browser while the kernel reads.
+        Open the first case when the room is displayed.
 
     Attributes
     ----------
@@ -53,7 +52,7 @@ class ReviewRoom:
         import ipywidgets as w
 
         self.session, self._opening, self._displayed = session, False, False
-        self._niivue = self._empty_viewer(way)
+        self._niivue: Any = None
         self.case = w.Dropdown(description="case", layout={"width": "420px"})
         self.reader = w.Text(value=session.reader, description="reader", placeholder="initials", layout={"width": "200px"})
         self.blinded = w.Checkbox(session.blinded, description="blinded", indent=False, layout={"width": "90px"})
@@ -73,7 +72,6 @@ class ReviewRoom:
         self._listen()
         if later:
             self.say("loading ...")
-            self.stage.children = () if self._niivue is None else (self._niivue,)
         else:
             self.safely(lambda: self._open(0))
 
@@ -169,7 +167,7 @@ class ReviewRoom:
         if self._niivue is not None:
             # Never the case before under the next one's name.
             empty(self._niivue)
-        self.session.open(place)
+        self.session.open(place, extras=False)
         names = list(self.session.names())
         self._opening = True
         self.mask.options = [(name if self.session.blinded else look(name).label, name) for name in names]
@@ -201,9 +199,10 @@ class ReviewRoom:
 
     def _draw_viewer(self) -> None:
         if self.way.value != "static":
+            # Its front-end starts in the browser while the kernel reads on.
             self._niivue = self._niivue or self._empty_viewer(self.way.value)
-            if self.way.value == "itkwidgets":
-                self.stage.children = (self._loading(),)
+            self.stage.children = (self._loading(),) if self.way.value == "itkwidgets" or self._niivue is None else (self._niivue,)
+            self.session.complete()
             seen = self.session.seen(self.mask.value, self.beside.value or "")
             shown = viewer.show_case(seen, self.way.value, figure=False, box=self._niivue)
             self.stage.children = () if shown.widget is None else (shown.widget,)
