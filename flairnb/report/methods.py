@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from flairnb.network.weights import Network
     from flairnb.prepare.case import PreparedCase
     from flairnb.report.start import Run
+    from flairnb.settings import InferSettings, PrepareSettings
 
 logger = logging.getLogger(__name__)
 
@@ -237,14 +238,20 @@ def _shipped(run: Run, network: Network, spacing_mm: float) -> Callable[[Prepare
     from flairnb.network.inference import predict
     from flairnb.prepare.case import prepare_case
 
-    prepare, infer = replace(run.settings.prepare, spacing_mm=spacing_mm), replace(run.settings.infer, method="whole")
+    prepare, infer = settings_beside(run, network, spacing_mm)
 
     def find(case: PreparedCase) -> Found:
         fine = prepare_case(case.flair, brain_mask=case.brain_native, settings=prepare)
         probability = predict(network.model, fine.work, fine.work_brain, infer)
-        return Found(probability, network.threshold, network.min_lesion_ml, case=fine, weights=network.sha256, network=network)
+        return Found(probability, infer.threshold, infer.min_lesion_ml, case=fine, weights=network.sha256, network=network)
 
     return find
+
+
+def settings_beside(run: Run, network: Network, spacing_mm: float) -> tuple[PrepareSettings, InferSettings]:
+    """Return how a run prepares and applies a network that is not its own: one pass, that network's cut and smallest lesion."""
+    infer = replace(run.settings.infer, method="whole", threshold=network.threshold, min_lesion_ml=network.min_lesion_ml)
+    return replace(run.settings.prepare, spacing_mm=spacing_mm), infer
 
 
 def _baselines_of(run: Run, participant: str, methods: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,13 +228,13 @@ class Tools:
         return found
 
     def _by_network(self, again: Repeat, source: str) -> Segmentation:
+        from flairnb.report.methods import settings_beside
         from flairnb.report.patient import segment_image, settings_for
 
         prepare, infer = settings_for(self.network, None)
         if source != "real":
             spacing = self.run.settings.infer.shipped_spacing_mm if self.name == "shipped" else self.network.spacing_mm
-            prepare = replace(self.run.settings.prepare, spacing_mm=spacing)
-            infer = replace(self.run.settings.infer, method="whole", threshold=self.network.threshold)
+            prepare, infer = settings_beside(self.run, self.network, spacing)
         return segment_image(again.flair, self.network, prepare, infer, threads=self.run.jobs, brain_mask=again.brain)[1]
 
     def _by_baseline(self, again: Repeat, method: str, subject: Subject, shared: dict[int, PreparedCase]) -> Segmentation:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VOXELS = 200_000
 
 
-def ship_network(  # noqa: PLR0913 (the last three have defaults)
+def ship_network(  # noqa: PLR0913 (the last four have defaults)
     run: Run,
     model_dir: str | Path,
     target_dir: str | Path,
