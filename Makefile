@@ -31,7 +31,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "Making $(VENV) with $$found ..."; "$$found" -m venv --clear $(VENV); \
 	fi
 	@echo "Installing the locked packages (about 4 GB, about a minute) ..."
-	@$(PYTHON) -m pip install --quiet uv && $(PYTHON) -m uv pip install --quiet --python $(PYTHON) --require-hashes -r requirements.lock \
+	@$(PYTHON) -m pip install --quiet uv && $(PYTHON) -m uv pip install --quiet --compile-bytecode --python $(PYTHON) --require-hashes -r requirements.lock \
 	  || { echo "uv could not install; trying pip (slower) ..." >&2; $(PYTHON) -m pip install --quiet --require-hashes -r requirements.lock; }
 	@$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation -e .
 	-@$(PYTHON) -m flairnb.present.lab_extension
