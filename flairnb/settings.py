@@ -131,6 +131,13 @@ class EvaluateSettings:
     specificity_over: str = _of("not reported; 'brain' voxels or the whole 'grid'")
 
 
+@dataclass(frozen=True)
+class AuditSettings:
+    """What the audit of chapter 12 does beyond its minutes."""
+
+    training_epochs: int = _of("ours; epochs to train for each choice that the article leaves open; 0 shows the committed table instead")
+
+
 _SECTIONS: dict[str, type] = {
     "cohort": CohortSettings,
     "prepare": PrepareSettings,
@@ -139,6 +146,7 @@ _SECTIONS: dict[str, type] = {
     "infer": InferSettings,
     "baselines": BaselineSettings,
     "evaluate": EvaluateSettings,
+    "audit": AuditSettings,
 }
 
 
@@ -155,6 +163,7 @@ class Settings:
     infer: InferSettings
     baselines: BaselineSettings
     evaluate: EvaluateSettings
+    audit: AuditSettings
 
 
 def load(profile: str = "demo", overrides: str | Mapping[str, Any] | Sequence[str] = "", seed: int = 2019) -> Settings:

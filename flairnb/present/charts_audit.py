@@ -73,13 +73,15 @@ def influence_maps(maps: Mapping[str, NDArray[np.bool_]], title: str = "") -> Fi
     return figure
 
 
-def choices(table: pd.DataFrame, title: str = "") -> Figure:
+def choices(table: pd.DataFrame, title: str = "", line: str = "participant_id") -> Figure:
     """Draw what each choice of an ablation does to Dice: every case a line, the median a bar.
 
     Parameters
     ----------
     table : DataFrame
         `ablation`, `choice`, `participant_id`, `dice`; one panel an ablation, choices in order of appearance.
+    line : str
+        Column whose values are joined by a line, `seed` for trainings.
     """
     ablations = table["ablation"].drop_duplicates().tolist()
     with drawing():
@@ -88,7 +90,7 @@ def choices(table: pd.DataFrame, title: str = "") -> Figure:
             rows = table[table["ablation"] == ablation]
             names = rows["choice"].drop_duplicates().tolist()
             axes = figure.add_subplot(1, len(ablations), number)
-            wide = rows.pivot(index="participant_id", columns="choice", values="dice").reindex(columns=names)  # noqa: PD010
+            wide = rows.pivot(index=line, columns="choice", values="dice").reindex(columns=names)  # noqa: PD010
             axes.plot(range(len(names)), wide.to_numpy().T, color="0.6", lw=0.8, marker="o", ms=2.5)
             axes.plot(range(len(names)), wide.median(), "k_", ms=18, mew=2.2, ls="", zorder=4, label="median")
             axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")

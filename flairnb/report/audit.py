@@ -117,11 +117,11 @@ def widths() -> pd.DataFrame:
     return width_table(published.network, published.train, 295)
 
 
-def choices_chart(table: pd.DataFrame) -> Figure:
-    """Draw the ablations, the four in one row."""
+def choices_chart(table: pd.DataFrame, line: str = "participant_id") -> Figure:
+    """Draw the ablations in one row; lines join the values of one participant (or seed)."""
     from flairnb.present.charts_audit import choices
 
-    return choices(table)
+    return choices(table, line=line)
 
 
 def numbers(run: Run, found: list[Influence], ablation: pd.DataFrame) -> dict[str, Any]:

@@ -147,8 +147,9 @@ def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
     configure(run.jobs)
     records = training_volumes(run)
     settings = run.settings
-    content = [sha256_file(path) for record in records for path in (record.image, record.mask)]
-    key = content_hash(content, settings_hash(settings.network, settings.train), settings.seed, *([str(init)] if init else []))
+    key = content_hash(
+        volume_hashes(records), settings_hash(settings.network, settings.train), settings.seed, *([str(init)] if init else [])
+    )
     model_dir, known = run.path(f"{MODEL}/history.csv").parent, run.path(f"{MODEL}/inputs.json")
     same = known.is_file() and read_json(known)["Key"] == key
     if not same:
@@ -168,6 +169,11 @@ def training_volumes(run: Run) -> list[VolumeRecord]:
     wanted = set(prepared_ids(run, "train"))
     found = FolderSource(folder, run.settings.prepare.spacing_mm).records()
     return [record for record in found if record.name in wanted]
+
+
+def volume_hashes(records: list[VolumeRecord]) -> list[str]:
+    """Return the SHA-256 of every training volume's image and mask."""
+    return [sha256_file(path) for record in records for path in (record.image, record.mask)]
 
 
 def score_validation(run: Run) -> CohortScores:

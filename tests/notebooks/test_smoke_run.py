@@ -21,7 +21,7 @@ EXPECTED = Path(__file__).resolve().parents[1] / "expected" / "smoke.toml"
 CHAPTERS = read_chapters()
 #: Pictures that each chapter must show.
 IMAGES = {
-    "00": 0, "01": 2, "02": 3, "03": 3, "04": 3, "05": 2, "06": 2, "07": 7, "08": 3, "09": 2, "10": 1, "11": 6, "12": 3, "13": 1, "14": 1,
+    "00": 0, "01": 2, "02": 3, "03": 3, "04": 3, "05": 2, "06": 2, "07": 7, "08": 3, "09": 2, "10": 1, "11": 6, "12": 4, "13": 1, "14": 1,
 }  # fmt: skip
 
 # One worker runs the notebooks, once, for all tests of this module.
@@ -144,3 +144,19 @@ def test_a_second_run_skips_every_chapter(run):
     assert sum("skipped" in line for line in said) == len(CHAPTERS)
     first, second = (json.loads((folder / "numbers.json").read_text()) for folder in (run[0], run[0].parent / "again"))
     assert first == second
+
+
+def test_choices_of_training_are_trained_once_and_scored(run, monkeypatch):
+    import flairnb
+    from flairnb.network import training
+    from flairnb.report import ablation_training
+
+    monkeypatch.setattr(ablation_training, "VARIANTS", {"dilation": {n: {"network.dilation": n} for n in ("stride1_only", "literal")}})
+    monkeypatch.setattr(ablation_training, "SEEDS", 1)
+    started = flairnb.start("12", "smoke", 2019, "", str(run[1]), "audit.training_epochs=1")
+    table = ablation_training.trained_ablations(started)
+    assert table["choice"].tolist() == ["stride1_only, as run", "literal"] and table["seed"].tolist() == [2019, 2019]
+    assert (table["updates"] == 8).all() and (table["cases"] == 3).all() and table["dice"].between(0, 1).all()
+    assert not ablation_training.publish(started, table)  # smoke proves nothing
+    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trained again"))
+    pytest.importorskip("pandas").testing.assert_frame_equal(ablation_training.trained_ablations(started), table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -15,7 +16,7 @@ from flairnb.evaluate.strata import bin_tests
 from flairnb.evaluate.summary import compare_methods
 from flairnb.evaluate.technical import factor_tests, network_cases, outside_adjusted
 from flairnb.provenance import write_json
-from flairnb.report import ablation, accuracy, audit, disease, ledger, record, results, steps, technical, timing, volume
+from flairnb.report import ablation, ablation_training, accuracy, audit, disease, ledger, record, results, steps, technical, timing, volume
 from flairnb.report.chapters import read_chapters
 from flairnb.report.start import Run
 from flairnb.settings import load
@@ -159,6 +160,27 @@ def test_changes_are_against_the_run_as_it_was():
     table = ablation.summary(pd.DataFrame(rows, columns=ablation.COLUMNS)).set_index("choice")
     assert table.loc["nearest", "change"] == pytest.approx(-0.075) and table.loc["as run", "change"] == 0
     assert table.loc["nearest", "seconds"] == 3.0
+
+
+def test_a_choice_of_training_changes_one_setting_and_the_plan(run):
+    settings = dataclasses.replace(run.settings, audit=dataclasses.replace(run.settings.audit, training_epochs=4))
+    changed, usual = ablation_training._changed(settings, {"network.dilation": "literal"})
+    assert not usual and changed.network == dataclasses.replace(settings.network, dilation="literal")
+    assert changed.train == dataclasses.replace(settings.train, epochs=4, max_minutes=0.0)
+    _, usual = ablation_training._changed(settings, {"train.lesion_fraction": settings.train.lesion_fraction})
+    assert usual
+
+
+def test_trainings_are_summed_up_over_seeds():
+    rows = [("dilation", "none", 1, 80, 3, 0.4), ("dilation", "none", 2, 80, 3, 0.6), ("dilation", "literal", 1, 80, 3, 0.3)]
+    table = ablation_training.summary(pd.DataFrame(rows, columns=ablation_training.COLUMNS)).set_index("choice")
+    assert table.loc["none", ["seeds", "updates", "dice", "lowest", "highest"]].tolist() == [2, 80, 0.5, 0.4, 0.6]
+    assert table.loc["literal", "seeds"] == 1
+
+
+def test_without_epochs_the_committed_trainings_are_shown_and_none_is_made(run):
+    pd.testing.assert_frame_equal(ablation_training.trained_ablations(run), ablation_training.published())
+    assert not ablation_training.publish(run, ablation_training.published())
 
 
 def test_a_border_moves_by_millimetres_not_by_voxels(oblique_affine):
