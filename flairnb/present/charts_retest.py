@@ -53,7 +53,7 @@ def volume_ratios(table: pd.DataFrame, limits: Mapping[tuple[str, str], float], 
             axes.yaxis.grid(True, color="0.9")
             if place == 1:
                 axes.set_ylabel("Volume of repeat / volume of first")
-                axes.legend(loc="upper left", fontsize=7, frameon=True, framealpha=0.9, edgecolor="none")
+                figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
         if title:
             figure.suptitle(title)
     return figure

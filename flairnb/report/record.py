@@ -40,11 +40,11 @@ class Outcome:
 
 
 def git_state(root: Path | None = None) -> dict[str, Any]:
-    """Return the commit and whether files differ from it; ``unknown`` outside git."""
+    """Return the commit and whether files other than reports differ from it; ``unknown`` outside git."""
     root = repository_root() if root is None else root
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":!reports")
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "dirty": None}
     return {"commit": commit, "dirty": bool(changed)}

@@ -32,6 +32,11 @@ for line in sys.stdin:
         log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1), os.dup2(log, 2)
         os.chdir(asked["cwd"])
+        if asked["memory_mb"] is not None:
+            import resource
+            with open("/proc/self/statm") as stream:
+                used = int(stream.read().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + asked["memory_mb"] * 2**20,) * 2)
         code = 99
         try:
             if asked["reports"]:
@@ -75,7 +80,10 @@ class Ended:
 
 @pytest.fixture(scope="module")
 def command(request, tmp_path_factory):
-    """Return a function that runs `flairnb` words in a process of their own and can kill it after some seconds."""
+    """Return a function that runs `flairnb` words in a process of their own.
+
+    It can be killed after some seconds, or get no more than some memory beyond what its imports take.
+    """
     heavy = getattr(request.module, "HEAVY", ())
     environment = os.environ | {"TF_DETERMINISTIC_OPS": "1", "CUDA_VISIBLE_DEVICES": ""}
     log = tmp_path_factory.mktemp("log") / "log.txt"
@@ -84,8 +92,11 @@ def command(request, tmp_path_factory):
     )
     assert server.stdout.readline() == "ready\n"
 
-    def run(*words: object, seconds: float | None = None, cwd: Path | str = ".", reports: Path | str = "") -> Ended:
-        asked = {"words": [str(w) for w in words], "seconds": seconds, "log": str(log), "cwd": str(cwd), "reports": str(reports)}
+    def run(
+        *words: object, seconds: float | None = None, memory_mb: int | None = None, cwd: Path | str = ".", reports: Path | str = ""
+    ) -> Ended:
+        asked = {"words": [str(w) for w in words], "seconds": seconds, "memory_mb": memory_mb}
+        asked |= {"log": str(log), "cwd": str(cwd), "reports": str(reports)}
         server.stdin.write(json.dumps(asked) + "\n")
         server.stdin.flush()
         done = json.loads(server.stdout.readline())

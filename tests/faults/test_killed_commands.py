@@ -1,4 +1,4 @@
-"""`flairnb train` and `run`, killed (SIGKILL) at random points: run again they end as if undisturbed."""
+"""`flairnb train` and `run`, killed (SIGKILL) at random points or out of memory: run again they end as if undisturbed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def kill_and_go_on(command, words, length: float, kills: int, check=lambda: None
     return killed
 
 
-def test_a_training_killed_many_times_ends_with_the_same_weights(command, cohort, tmp_path, fault):
+def test_a_training_killed_or_starved_many_times_ends_with_the_same_weights(command, cohort, tmp_path, fault):
     sets = "train.epochs=8 train.patches_per_case=4 network.levels=2 prepare.spacing_mm=6"
     words = ("train", "--cohort", cohort, "--profile", "smoke", "--set", sets, "--out")
     calm = command(*words, tmp_path / "calm")
@@ -52,16 +52,31 @@ def test_a_training_killed_many_times_ends_with_the_same_weights(command, cohort
     killed = kill_and_go_on(command, (*words, tmp_path / "killed"), calm.seconds, 5, check)
     assert killed >= 2, "the kills came too late to mean anything"
     assert command(*words, tmp_path / "killed").code == 0
-    history = [pd.read_csv(tmp_path / name / "models" / "unet" / "history.csv") for name in ("calm", "killed")]
+    assert_same_training(tmp_path / "calm", tmp_path / "killed")
+    fault("killed (SIGKILL)", "flairnb train", "went on; the same weights, bit for bit", "went on", killed)
+
+    starved = 0
+    for memory_mb in (8, 64, 128, 256, 512, 1024):  # of address space, beyond the imports
+        ended = command(*words, tmp_path / "starved", memory_mb=memory_mb)
+        starved += ended.code != 0
+    assert starved >= 3, "there was memory enough every time"
+    done = command(*words, tmp_path / "starved")
+    assert done.code == 0, done.log[-2000:]
+    assert_same_training(tmp_path / "calm", tmp_path / "starved")
+    fault("out of memory", "flairnb train", "went on; the same weights, bit for bit", "went on", starved)
+
+
+def assert_same_training(one: Path, other: Path) -> None:
+    """Fail unless two work folders hold the same curve, the same variables and the same images, bit for bit."""
+    history = [pd.read_csv(folder / "models" / "unet" / "history.csv") for folder in (one, other)]
     assert list(history[1]["epoch"]) == list(range(1, 9))
     np.testing.assert_array_equal(history[0][["loss", "dice"]], history[1][["loss", "dice"]])
-    with np.load(tmp_path / "calm/models/unet/checkpoint.npz") as a, np.load(tmp_path / "killed/models/unet/checkpoint.npz") as b:
+    with np.load(one / "models/unet/checkpoint.npz") as a, np.load(other / "models/unet/checkpoint.npz") as b:
         assert a.files == b.files
         for key in a.files:
             if key != "about":
                 np.testing.assert_array_equal(a[key], b[key], err_msg=key)
-    assert whole_images(tmp_path / "killed") == whole_images(tmp_path / "calm")
-    fault("killed (SIGKILL)", "flairnb train", "went on; the same weights, bit for bit", "went on", killed)
+    assert whole_images(other) == whole_images(one)
 
 
 def test_a_run_of_notebooks_killed_many_times_ends_as_if_undisturbed(command, tmp_path, fault):
