@@ -18,6 +18,10 @@ _SYMBOLS = {
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down", "P": "cross", "h": "hexagon",
     "p": "pentagon", "X": "x", "*": "star", "_": "line-ew",
 }  # fmt: skip
+_CLICK = """document.getElementById("{plot_id}").on("plotly_click", function (event) {
+  const facts = event.points[0].customdata;
+  if (facts) window.location.href = "%s#" + encodeURIComponent(facts[0]);
+});"""
 _HOVER = (
     "<b>%{customdata[0]}</b>, %{customdata[1]}<br>%{customdata[2]} %{customdata[3]}, %{customdata[4]} T, %{customdata[5]}<br>"
     "Dice %{customdata[6]}, PPV %{customdata[7]}<br>reader %{customdata[8]} ml, method %{customdata[9]} ml"
@@ -78,17 +82,22 @@ def explore_cases(scores: pd.DataFrame, names: Mapping[str, str], article_identi
     return figure
 
 
-def explore_page(figure: go.Figure, title: str, banner: str) -> str:
-    """Return a page that works without a network: the chart and plotly's own code in one file."""
+def explore_page(figure: go.Figure, title: str, banner: str, cases: str = "") -> str:
+    """Return a page that works without a network: the chart and plotly's own code in one file.
+
+    A click on a dot opens the page `cases` at the case's name, if one is given.
+    """
     from html import escape
 
-    chart = figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False, "responsive": True})
+    config = {"displaylogo": False, "responsive": True}
+    chart = figure.to_html(full_html=False, include_plotlyjs=True, config=config, post_script=_CLICK % cases if cases else None)
+    click = " Click it: the case itself." if cases else ""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
         '<link rel="icon" href="data:,"></head><body style="font-family:sans-serif;max-width:1000px;margin:1rem auto;padding:0 1rem">'
         f"<h1>{escape(title)}</h1><p><strong>{escape(banner)}</strong></p>"
-        "<p>Point at a dot: the case, its disease, its scanner, its scores. Click a method in the legend to show or hide it.</p>"
+        f"<p>Point at a dot: the case, its disease, its scanner, its scores.{click} Click a method in the legend to show or hide it.</p>"
         f'{chart}<p><a href="index.html">Back to the report</a></p></body></html>\n'
     )
 

@@ -140,6 +140,16 @@ def to_png(figure: Figure, dpi: int = DPI) -> bytes:
     return buffer.getvalue()
 
 
+def to_jpeg(png: bytes, quality: int = 85) -> bytes:
+    """Return a PNG as JPEG, with the full resolution of colours."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
 def to_svg(figure: Figure) -> bytes:
     """Return the figure as SVG bytes, without date and with fixed ids."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG

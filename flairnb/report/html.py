@@ -18,6 +18,8 @@ FOOTER = (
 )
 
 #: Static pictures win over interactive forms of the same output.
+#: Characters of an embedded PNG from which a JPEG is tried.
+LARGE_PICTURE = 200_000
 PRIORITY = ["image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain"]
 
 _FETCHES = re.compile(
@@ -81,6 +83,7 @@ def render_notebook(notebook: Any, page: Page) -> str:
     notebook = copy.deepcopy(notebook)
     notebook.metadata.pop("widgets", None)
     _shorten_folders(notebook)
+    _lighten_pictures(notebook)
     config = Config()
     config.NbConvertBase.display_data_priority = PRIORITY
     exporter = HTMLExporter(
@@ -112,6 +115,22 @@ def _shorten_folders(notebook: Any) -> None:
                 cell.source,
                 flags=re.MULTILINE,
             )
+
+
+def _lighten_pictures(notebook: Any) -> None:
+    """Embed large pictures of images as JPEG where that is much smaller; ``figures/`` has them without loss."""
+    import base64
+
+    from flairnb.present.style import to_jpeg
+
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if len(data.get("image/png", "")) > LARGE_PICTURE:
+                jpeg = base64.b64encode(to_jpeg(base64.b64decode(data["image/png"]), 90)).decode()
+                if len(jpeg) < 0.7 * len(data["image/png"]):
+                    del data["image/png"]
+                    data["image/jpeg"] = jpeg
 
 
 def write_page(notebook: Any, page: Page, path: Path) -> Path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 import shutil
 from pathlib import Path
 from typing import Any
 
+from flairnb.present.style import to_jpeg
 from flairnb.provenance import atomic_path
 from flairnb.report.chapters import Chapter
+from flairnb.report.explore import write_explore
 from flairnb.report.html import FOOTER, TEMPLATES, banner_for, check_self_contained, style
 from flairnb.report.record import Outcome, git_state, lock_hash, now
 
@@ -27,9 +28,6 @@ FIGURES = (
         "medians, on real patients.",
     ),
 )
-
-#: The page of `write_explore`.
-EXPLORE = "explore.html"
 
 #: Table that notebook 05 leaves for this page.
 TABLE = "tables/key_numbers.tsv"
@@ -62,29 +60,6 @@ def write_index(report: Path, chapters: list[Chapter], outcomes: list[Outcome], 
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     publish_figures(Path(work_dir), Path(report))
-    return path
-
-
-def write_explore(report: Path, settings: Any, work_dir: Path) -> Path | None:
-    """Write ``explore.html``, the charts to point at; None before notebook 05 has scored anything.
-
-    It holds plotly's own code (5 MB) and is the one page of a report with a
-    script; nothing in it loads anything. Real people are numbered, not named.
-    """
-    import pandas as pd
-
-    from flairnb.present.explore import explore_cases, explore_page
-
-    source = Path(work_dir) / "tables/scores.tsv"
-    if not source.is_file():
-        return None
-    scores = pd.read_csv(source, sep="\t", na_values=["n/a"])
-    people = list(dict.fromkeys(scores["participant_id"]))
-    names = {} if settings.cohort.source == "phantom" else {name: f"case {number}" for number, name in enumerate(people, 1)}
-    path = Path(report) / EXPLORE
-    with atomic_path(path) as temporary:
-        page = explore_page(explore_cases(scores, names), "Cases to point at", banner_for(settings.cohort.source))
-        temporary.write_text(page, encoding="utf-8")
     return path
 
 
@@ -136,19 +111,9 @@ def _figures(work_dir: Path) -> list[dict[str, str]]:
     for name, caption in FIGURES:
         path = work_dir / "figures" / f"{name}.png"
         if path.is_file():
-            data = base64.b64encode(_small_jpeg(path)).decode()
+            data = base64.b64encode(to_jpeg(path.read_bytes(), 90)).decode()  # without loss in ``figures/``
             found.append({"src": f"data:image/jpeg;base64,{data}", "caption": caption})
     return found
-
-
-def _small_jpeg(path: Path) -> bytes:
-    """Return a picture as JPEG: chapters and ``figures/`` have it without loss, the first page has to open fast."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0)
-    return buffer.getvalue()
 
 
 def _key_table(work_dir: Path) -> dict[str, Any] | None:

@@ -49,7 +49,7 @@ def expectations():
 def test_every_chapter_ran_and_left_its_page(run):
     report, _, result = run
     assert [outcome.status for outcome in result.outcomes] == ["done"] * len(CHAPTERS)
-    files = {"index.html", "explore.html", "numbers.json", "ledger.tsv", "run.json", "figures"}
+    files = {"index.html", "explore.html", "cases.html", "numbers.json", "ledger.tsv", "run.json", "figures"}
     assert {path.name for path in report.iterdir()} == {c.html for c in CHAPTERS} | files
 
 

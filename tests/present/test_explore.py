@@ -45,3 +45,9 @@ def test_the_page_holds_all_it_needs_and_loads_nothing():
     assert not re.search(r"<(script|link|img|iframe)\b[^>]*\b(src|href)=[\"'](?!data:)", page[: page.index("Point at a dot")])
     assert not re.search(r"<script\b[^>]*\bsrc=", page)
     assert len(page) < 6e6
+
+
+def test_a_click_leads_to_the_case_on_the_other_page():
+    page = explore_page(explore_cases(_scores(), {}), "Cases", "Simulated.", "cases.html")
+    assert 'window.location.href = "cases.html#"' in page and "plotly_click" in page and "{plot_id}" not in page
+    assert "cases.html" not in explore_page(explore_cases(_scores(), {}), "Cases", "Simulated.")
