@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -26,14 +27,20 @@ def whole_images(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): np.asarray(nib.load(p).dataobj).tobytes() for p in found}
 
 
-def kill_and_go_on(command, words, length: float, kills: int, check=lambda: None, **more) -> int:
-    """Kill the command at random points of its time; return how often it was still at work."""
+def kill_and_go_on(command, words, folder: Path, length: float, kills: int, check=lambda: None) -> int:
+    """Kill the command at random points of its time; return how often it was still at work.
+
+    Where it had ended before, its folder is removed and it starts anew, to be killed sooner.
+    """
     killed = 0
     for _ in range(kills):
-        ended = command(*words, seconds=RNG.uniform(0.1, 0.9) * length, **more)
+        ended = command(*words, folder, seconds=RNG.uniform(0.1, 0.9) * length)
         assert ended.killed or ended.code == 0, ended.log[-2000:]
         killed += ended.killed
         check()
+        if not ended.killed:
+            length = 0.6 * ended.seconds
+            shutil.rmtree(folder)
     return killed
 
 
@@ -49,7 +56,7 @@ def test_a_training_killed_or_starved_many_times_ends_with_the_same_weights(comm
             with np.load(path) as stored:
                 assert all(np.isfinite(stored[key]).all() for key in stored.files if key != "about")
 
-    killed = kill_and_go_on(command, (*words, tmp_path / "killed"), calm.seconds, 5, check)
+    killed = kill_and_go_on(command, words, tmp_path / "killed", calm.seconds, 6, check)
     assert killed >= 2, "the kills came too late to mean anything"
     assert command(*words, tmp_path / "killed").code == 0
     assert_same_training(tmp_path / "calm", tmp_path / "killed")
