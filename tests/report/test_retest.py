@@ -110,7 +110,7 @@ def test_nothing_repeated_is_an_empty_table_and_no_number_fails():
 
 
 def test_cases_are_spread_over_all_volumes():
-    assert retest.spread(9, 3) == [0, 4, 8] and retest.spread(2, 3) == [0, 1] and retest.spread(0, 3) == [] and retest.spread(5, 1) == [0]
+    assert retest.spread(9, 3) == [1, 4, 7] and retest.spread(2, 3) == [0, 1] and retest.spread(0, 3) == [] and retest.spread(5, 1) == [2]
 
 
 def examination(oblique_affine, lesion, shift_mm=0.0):
