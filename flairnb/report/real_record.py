@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flairnb.provenance import atomic_path
 from flairnb.report import real
 from flairnb.report.chapters import repository_root
+from flairnb.report.model_card import write_model_card
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,8 @@ def publish(run: Run, table: pd.DataFrame) -> str:
     target = repository_root() / TRAINING
     with atomic_path(target) as temporary:
         temporary.write_text(training_page(shipped_card(), real.summarise(table)), encoding="utf-8")
-    return f"Written: {real.PUBLISHED}, {TRAINING}"
+    card = write_model_card(real.published())
+    return f"Written: {real.PUBLISHED}, {TRAINING}, {card.name} of the weights"
 
 
 def training_page(card: dict[str, Any], summary: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from flairnb.network.weights import SETTINGS_FILE, SHIPPED, load_network, shipped_names
+from flairnb.report.model_card import model_card
 from flairnb.settings import load
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,7 @@ def test_readme_and_model_card_quote_the_committed_scores_of_these_weights():
     mine = table[(table["method"] == "shipped") & table["dice"].notna()]
     assert set(mine["weights_sha256"]) == {load_network(NAME).sha256}
     readme, page = (ROOT / "README.md").read_text(), (SHIPPED / NAME / "MODEL_CARD.md").read_text()
+    assert page == model_card(json.loads((SHIPPED / NAME / SETTINGS_FILE).read_text()), table)
     for row in mine.itertuples():
         line = next(text for text in page.splitlines() if text.startswith(f"| {row.participant_id} "))
         assert f" {row.dice:.2f} " in line

@@ -1,0 +1,78 @@
+"""The shipped network's card, for people: from its settings.json and the committed scores, never by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flairnb.provenance import atomic_path, read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CARD = "MODEL_CARD.md"
+
+
+def write_model_card(table: pd.DataFrame) -> Path:
+    """Write the card beside the shipped weights.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The committed table of real cases (``reports/robust/real_cases.tsv``).
+    """
+    from flairnb.network.weights import SETTINGS_FILE, SHIPPED, shipped_names
+
+    folder = SHIPPED / shipped_names()[-1]
+    target = folder / CARD
+    with atomic_path(target) as temporary:
+        temporary.write_text(model_card(read_json(folder / SETTINGS_FILE), table), encoding="utf-8")
+    return target
+
+
+def model_card(about: dict[str, Any], table: pd.DataFrame) -> str:
+    """Return the card as Markdown.
+
+    Parameters
+    ----------
+    about : dict
+        The weights' ``settings.json``.
+    table : DataFrame
+        participant_id, family, method, dice, lesion_f1, reference_ml,
+        predicted_ml, expected_dice; rows of the method ``shipped`` count.
+    """
+    card, net, calibration = about["card"], about["network"], about["calibration"]
+    looks = f"looks at {about['spacing_mm']:g} and {about['spacing_mm'] * about['coarser_look']:g} mm"
+    lines = [
+        f"# Model card: {about['name']}",
+        "",
+        "**Research and teaching only, not for clinical use.** Written by notebook 13.",
+        "",
+        f"- What: the paper's 3D U-Net (width {net['width']}, {net['norm_in_blocks']} norm, dilation {net['dilation']}), lesion "
+        f"probability on FLAIR at {about['spacing_mm']:g} mm, the mean of {looks}; outlines sharpened by the image (strength "
+        f"{about['sharpening']:g}), lesion from {about['threshold']:g} on, none below {about['min_lesion_ml']:g} ml.",
+        f"- Weights: sha256 {about['sha256'][:12]}..., stored as {about['storage']}; {card['weights_are']}.",
+        f"- Trained on: {card['data']}",
+        f"- How long: {card['updates']} updates in {card['minutes']:.0f} minutes on two cores that other work shared. "
+        "`reports/robust/training.md` has the course and what was tried.",
+        f"- Licences: {card['licences']}.",
+        f"- Intended use: {card['intended_use']}",
+        f"- Limits: {card['limits']}",
+        f"- Calibration: temperature {calibration['temperature']:g}, expected Dice times {calibration['slope']:.3f}; "
+        f"{calibration['fitted_on']}.",
+        "",
+        "## Development cases",
+        "",
+        f"{card['development_cases']}.",
+        "",
+        "| case | family | reader, ml | network, ml | Dice | lesion F1 | expected Dice |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table[table["method"] == "shipped"].to_dict("records"):
+        scored = row["reference_ml"] > 0
+        reader, dice, f1 = (f"{row['reference_ml']:.1f}", f"{row['dice']:.2f}", f"{row['lesion_f1']:.2f}") if scored else ("none", "-", "-")
+        cells = [row["participant_id"], row["family"], reader, f"{row['predicted_ml']:.1f}", dice, f1, f"{row['expected_dice']:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    for note in card.get("notes", []):
+        lines += ["", note]
+    return "\n".join(lines) + "\n"
