@@ -6,7 +6,7 @@ development cases (real patients that were never trained on).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +90,40 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
         coarser_look=coarser_look,
         sharpening=sharpening,
         min_lesion_ml=min_lesion_ml,
+    )
+
+
+def average_networks(sources: Sequence[str | Path], target_dir: str | Path, card: Mapping[str, Any]) -> Path:
+    """Write the network whose weights are the mean of several that continue each other.
+
+    Weights of runs from one start lie in one valley, and their mean is often
+    better than each (Wortsman et al., ICML 2022;162:23965). Batch statistics are
+    averaged with them.
+
+    Parameters
+    ----------
+    sources : sequence of str or path
+        Shipped names, folders or ``.keras`` files; of one architecture.
+    target_dir : path
+        Gets weights and settings, to hand on to `ship_network`.
+    card : mapping
+        Of the new network.
+
+    Raises
+    ------
+    InputError
+        Architectures or voxel sizes differ, or there is no source.
+    """
+    from flairnb.network.weights import load_network, save_network
+
+    networks = [load_network(source) for source in sources]
+    if len({(repr(network.network), network.spacing_mm) for network in networks}) != 1:
+        raise InputError("average: expected networks of one architecture and voxel size. Name runs that continue each other.")
+    first = networks[0]
+    first.model.set_weights([np.mean(parts, axis=0) for parts in zip(*(n.model.get_weights() for n in networks), strict=True)])
+    target = Path(target_dir)
+    return save_network(
+        first.model, target, network=first.network, spacing_mm=first.spacing_mm, name=target.name, threshold=first.threshold, card=card
     )
 
 

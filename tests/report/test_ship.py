@@ -59,3 +59,26 @@ def test_retune_changes_what_was_chosen_and_leaves_the_weights(overconfident, tm
     assert (found.threshold, found.sharpening, found.min_lesion_ml) == (0.35, 1.5, 0.01)
     assert found.calibration.temperature == pytest.approx(2.0, rel=0.05)
     assert found.card["limits"] == "new" and found.card["seed"] == 7
+
+
+def test_the_mean_of_networks_is_the_mean_of_their_weights_and_refuses_other_architectures(tmp_path):
+    import dataclasses
+
+    from flairnb.errors import InputError
+    from flairnb.network.unet import build_unet
+    from flairnb.network.weights import load_network, save_network
+    from flairnb.report.ship import average_networks
+    from flairnb.settings import load
+
+    layout = load("smoke").network
+    for name in ("a", "b"):
+        save_network(build_unet(layout), tmp_path / name, network=layout, spacing_mm=1.0, card={"seed": 1})
+    found = load_network(average_networks([tmp_path / "a", tmp_path / "b"], tmp_path / "mean", {"limits": "none"}).parent)
+    a, b = (load_network(tmp_path / name).model.get_weights() for name in ("a", "b"))
+    assert found.card["limits"] == "none" and found.name == "mean"
+    for mean, one, other in zip(found.model.get_weights(), a, b, strict=True):
+        np.testing.assert_allclose(mean, (one + other) / 2, atol=1e-6)
+    wider = dataclasses.replace(layout, width=layout.width * 2)
+    save_network(build_unet(wider), tmp_path / "c", network=wider, spacing_mm=1.0, card={"seed": 1})
+    with pytest.raises(InputError, match="one architecture"):
+        average_networks([tmp_path / "a", tmp_path / "c"], tmp_path / "bad", {})
