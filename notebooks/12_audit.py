@@ -147,8 +147,7 @@ changes.round(3)
 # %% [markdown]
 # `change` is the median change of Dice against the run as it was. Three patients show which choices matter at all; they do
 # not measure by how much.
-
-# %% [markdown]
+#
 # ## Choices of training
 #
 # How the dilation is read, and how many of the patches hold lesion: the network trained anew for each, from two seeds,
@@ -160,15 +159,11 @@ trained = run.save(ablation_training.trained_ablations(run), "tables/ablations_t
 ablation_training.publish(run, trained)
 run.keep(audit.choices_chart(trained, "seed"), "ablations_training")
 
-# %%
-ablation_training.summary(trained).round(3)
-
 # %% [markdown]
-# A line joins one seed's trainings; `dice` is the median over the simulated validation cases, averaged over seeds. Where two
-# seeds of one choice lie as far apart as two choices, the picture decides nothing. The article prints none of this, so a
-# repetition may differ from it by that much for these reasons alone.
-
-# %% [markdown]
+# A line joins one seed's trainings; Dice is the median over the simulated validation cases. Where two seeds of one choice lie
+# as far apart as two choices, the picture decides nothing. The article prints none of this, so a repetition may differ from
+# it by that much for these reasons alone.
+#
 # ## The ledger
 #
 # Every number that the article prints, with ours beside it; the whole table is `ledger.tsv` in the report's folder.

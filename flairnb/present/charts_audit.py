@@ -85,7 +85,9 @@ def choices(table: pd.DataFrame, title: str = "", line: str = "participant_id") 
     """
     ablations = table["ablation"].drop_duplicates().tolist()
     with drawing():
-        figure = new_figure(0.6 + 3.0 * max(1, len(ablations)), 3.4)
+        figure = new_figure(0.6 + 3.0 * max(1, len(ablations)), 3.4 if ablations else 0.8)
+        if not ablations:
+            figure.text(0.5, 0.5, "nothing was tried yet", ha="center", va="center")
         for number, ablation in enumerate(ablations, start=1):
             rows = table[table["ablation"] == ablation]
             names = rows["choice"].drop_duplicates().tolist()

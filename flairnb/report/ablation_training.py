@@ -77,14 +77,6 @@ def publish(run: Run, table: pd.DataFrame) -> bool:
     return True
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return updates, and mean, lowest and highest Dice over the seeds of every choice."""
-    groups = table.groupby(["ablation", "choice"], sort=False)
-    return groups.agg(
-        seeds=("seed", "nunique"), updates=("updates", "first"), dice=("dice", "mean"), lowest=("dice", "min"), highest=("dice", "max")
-    ).reset_index()
-
-
 def _changed(settings: Settings, changes: dict[str, Any]) -> tuple[Settings, bool]:
     """Return settings for a timed-by-epochs training with one choice changed, and whether that choice is the run's own."""
     usual = all(getattr(getattr(settings, key.split(".")[0]), key.split(".")[1]) == value for key, value in changes.items())

@@ -171,13 +171,6 @@ def test_a_choice_of_training_changes_one_setting_and_the_plan(run):
     assert usual
 
 
-def test_trainings_are_summed_up_over_seeds():
-    rows = [("dilation", "none", 1, 80, 3, 0.4), ("dilation", "none", 2, 80, 3, 0.6), ("dilation", "literal", 1, 80, 3, 0.3)]
-    table = ablation_training.summary(pd.DataFrame(rows, columns=ablation_training.COLUMNS)).set_index("choice")
-    assert table.loc["none", ["seeds", "updates", "dice", "lowest", "highest"]].tolist() == [2, 80, 0.5, 0.4, 0.6]
-    assert table.loc["literal", "seeds"] == 1
-
-
 def test_without_epochs_the_committed_trainings_are_shown_and_none_is_made(run):
     pd.testing.assert_frame_equal(ablation_training.trained_ablations(run), ablation_training.published())
     assert not ablation_training.publish(run, ablation_training.published())
