@@ -70,9 +70,15 @@ def chapter_key(chapter: Chapter, fingerprint: str, settings_hash: str, paramete
     before : iterable of str
         Keys of the chapters whose outputs it reads.
     """
-    manifest = Path(str(parameters.get("data_dir", ""))) / "manifest.tsv"
-    data = sha256_file(manifest) if parameters.get("data_dir") and manifest.is_file() else ""
+    data = _data_key(Path(str(parameters["data_dir"]))) if parameters.get("data_dir") else ""
     return content_hash(chapter.number, fingerprint, settings_hash, parameters.get("seed"), data, sorted(before))
+
+
+def _data_key(folder: Path) -> str | list[str]:
+    """Return the hash of a data folder's manifest; without one, what the folder holds at its top."""
+    if (folder / "manifest.tsv").is_file():
+        return sha256_file(folder / "manifest.tsv")
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def reason_to_run(chapter: Chapter, key: str, work_dir: Path) -> str:

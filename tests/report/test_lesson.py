@@ -159,16 +159,16 @@ def test_drawing_every_outline_farther_out_is_a_bias_in_the_plot(patient):
 def test_the_hunt_holds_the_four_errors_that_it_names(patient, seed):
     small = lesson.open_lesson(lesson_learning.with_seed(patient.run, seed), patient=lesson.SMALL)
     mask, errors = lesson_doubt.planted(small)
-    whats = {error.what: error.at for error in errors}
-    assert len(whats) == 4 and len({at[2] for at in whats.values()}) == 4
-    i, j, k = whats["a lesion was left out"]
+    found = {error.what: error.at for error in errors}
+    assert len(found) == 4 and len({at[2] for at in found.values()}) == 4
+    i, j, k = found["a lesion was left out"]
     near = np.s_[i - 2 : i + 3, j - 2 : j + 3, k - 1 : k + 2]
     assert small.truth[near].any() and not mask[near].any()
-    i, j, k = whats["drawn on the wrong side"]
+    i, j, k = found["drawn on the wrong side"]
     near, true_side = np.s_[i - 2 : i + 3, j - 2 : j + 3, k - 1 : k + 2], mask.shape[0] - 1 - i
     assert mask[near].any() and not small.truth[near].any() and small.truth[true_side - 2 : true_side + 3, near[1], near[2]].any()
-    assert (mask & ~small.brain)[:, :, whats["the outline leaves the brain"][2]].any()
-    at = whats["normal tissue, merely bright"]
+    assert (mask & ~small.brain)[:, :, found["the outline leaves the brain"][2]].any()
+    at = found["normal tissue, merely bright"]
     assert mask[at] and not small.truth[at] and small.brain[at]
 
 

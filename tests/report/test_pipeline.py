@@ -200,3 +200,19 @@ def test_other_shipped_weights_make_what_loads_networks_run_again(tmp_path, monk
 def test_set_words_without_an_equals_sign_are_refused():
     with pytest.raises(SettingsError, match="key=value"):
         sources.split_sets(["train.epochs"])
+
+
+def test_a_data_folder_without_a_manifest_counts_by_what_it_holds_not_by_its_place(tmp_path):
+    from flairnb.report.chapters import read_chapters
+    from flairnb.report.record import chapter_key
+
+    chapter = read_chapters()[0]
+
+    def key(folder):
+        return chapter_key(chapter, "code", "settings", {"seed": 1, "data_dir": str(folder) if folder else ""}, ())
+
+    for place in ("here", "there"):
+        (tmp_path / place / "simvent").mkdir(parents=True)
+    assert key(tmp_path / "here") == key(tmp_path / "there") != key(None)
+    (tmp_path / "there" / "brats21").mkdir()
+    assert key(tmp_path / "here") != key(tmp_path / "there")
