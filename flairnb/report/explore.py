@@ -84,9 +84,9 @@ def cases_page(scores: pd.DataFrame, names: Mapping[str, str], banner: str, pict
         shown = f'<figure><img alt="{name}" src="data:image/jpeg;base64,{base64.b64encode(picture).decode()}"></figure>' if picture else ""
         parts.append(f'<section id="{name}"><h2>{name}</h2><p>{facts}</p>{shown}{_table(rows)}</section>')
     title = "Case by case"
+    shown = "FLAIR, the network's mask and the reader's, on the slice with most lesion (the patient's right is on the left). "
     intro = (
-        "<p>FLAIR, the network's mask and the reader's, on the slice with most lesion; below, how each method agrees with the "
-        'reader. Radiological convention: the patient\'s right is on the left of the picture. <a href="explore.html">Charts</a>, '
+        f'<p>{shown if pictures else ""}How each method agrees with the reader. <a href="{EXPLORE}">Charts</a>, '
         '<a href="index.html">report</a></p>'
     )
     head = f'<meta charset="utf-8"><title>{title}</title><link rel="icon" href="data:,"><style>{style()}</style>'
@@ -110,14 +110,12 @@ def _table(rows: pd.DataFrame) -> str:
 
 def _pictures(settings: Any, work_dir: Path, people: list[str]) -> dict[str, bytes]:
     """Draw the simulated cases whose images are there; of real people nobody asked for pictures."""
-    from flairnb.parallel import each_case
     from flairnb.report.start import Run
 
     if settings.cohort.source != "phantom":
         return {}
     run = Run("05", settings, settings.seed, work_dir, None, 1)
-    drawn = each_case(_picture, [(run, name) for name in people], 1)
-    return {name: picture for name, picture in zip(people, drawn, strict=True) if picture}
+    return {name: picture for name in people if (picture := _picture(run, name))}
 
 
 def _picture(run: Any, participant: str) -> bytes:

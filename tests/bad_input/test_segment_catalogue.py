@@ -163,6 +163,14 @@ def ct(bench):
     return bench.save(data=ct_data(bench))
 
 
+def enhanced(bench):
+    """Store a FLAIR after contrast medium: bright membranes around the brain, bright vessels in it."""
+    at = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in bench.data.shape], indexing="ij"))
+    radius = np.sqrt((at**2).sum(0))
+    vessels = (np.abs(at[0] - 0.4) < 0.05) & (np.abs(at[1]) < 0.05) & (radius < 0.8)
+    return bench.save(data=np.where((np.abs(radius - 0.8) < 0.03) | vessels, 500, bench.data).astype(np.float32))
+
+
 def stripped(bench):
     data = np.where(bench.data > 130, bench.data, 0)
     return bench.save(data=data)
@@ -312,6 +320,7 @@ OTHER_FILES = [
     Row("no threads", lambda b: [b.save(), "--threads", "0"], "threads"),
     Row("stripped, declared", lambda b: [stripped(b), "--skull-stripped"]),
     Row("stripped, not declared", stripped),
+    Row("FLAIR after contrast medium", enhanced),
 ]
 NAMES = [
     Row("spaces", named("sub 01 of us_FLAIR.nii.gz")),
