@@ -35,7 +35,8 @@ class Network:
     `calibration` how its probabilities are made honest, `coarser_look` the
     ``infer.coarser_look`` it works best with, `sharpening` the strength with
     which the image moves its outlines (:func:`flairnb.network.sharpen.sharpen`),
-    `min_lesion_ml` the smallest lesion that it is believed.
+    `min_lesion_ml` the smallest lesion that it is believed, `rim_mm` how deep
+    below the brain's border a lesion has to reach (`flairnb.network.rim`).
     """
 
     model: keras.Model
@@ -49,6 +50,7 @@ class Network:
     coarser_look: float = 0.0
     sharpening: float = 0.0
     min_lesion_ml: float = 0.0
+    rim_mm: float = 0.0
 
 
 def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
@@ -65,6 +67,7 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
     coarser_look: float = 0.0,
     sharpening: float = 0.0,
     min_lesion_ml: float = 0.0,
+    rim_mm: float = 0.0,
 ) -> Path:
     """Write ``<name>.keras`` and ``settings.json`` into a folder.
 
@@ -95,6 +98,8 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
         See :func:`flairnb.network.sharpen.sharpen`.
     min_lesion_ml : float
         See ``infer.min_lesion_ml``.
+    rim_mm : float
+        See :func:`flairnb.network.rim.at_the_rim`.
 
     Returns
     -------
@@ -120,6 +125,7 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
         "coarser_look": float(coarser_look),
         "sharpening": float(sharpening),
         "min_lesion_ml": float(min_lesion_ml),
+        "rim_mm": float(rim_mm),
         "calibration": dataclasses.asdict(calibration or Calibration()),
         "versions": versions(),
     }
@@ -171,6 +177,7 @@ def load_network(name_or_path: str | Path) -> Network:
         coarser_look=float(about.get("coarser_look", 0.0)),
         sharpening=float(about.get("sharpening", 0.0)),
         min_lesion_ml=float(about.get("min_lesion_ml", 0.0)),
+        rim_mm=float(about.get("rim_mm", 0.0)),
     )
 
 

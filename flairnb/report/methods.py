@@ -201,7 +201,9 @@ def _network_of(run: Run, participant: str, folder: Path, shipped_mm: float = 0.
     from flairnb.settings import as_dict
 
     network = _loaded(folder, (folder / "settings.json").stat().st_mtime_ns)
-    key = content_hash(network.sha256, network.sharpening, network.min_lesion_ml, as_dict(network.calibration), as_dict(run.settings.infer))
+    key = content_hash(
+        network.sha256, network.sharpening, network.min_lesion_ml, network.rim_mm, as_dict(network.calibration), as_dict(run.settings.infer)
+    )
     if shipped_mm:
         return _apply(run, participant, "shipped", key, _shipped(run, network, shipped_mm))
     return _apply(run, participant, "unet", key, _network(run, network))

@@ -50,7 +50,8 @@ def model_card(about: dict[str, Any], table: pd.DataFrame) -> str:
         "",
         f"- What: the paper's 3D U-Net (width {net['width']}, {net['norm_in_blocks']} norm, dilation {net['dilation']}), lesion "
         f"probability on FLAIR at {about['spacing_mm']:g} mm, the mean of {looks}; outlines sharpened by the image (strength "
-        f"{about['sharpening']:g}), lesion from {about['threshold']:g} on, none below {about['min_lesion_ml']:g} ml.",
+        f"{about['sharpening']:g}), lesion from {about['threshold']:g} on, none below {about['min_lesion_ml']:g} ml, none "
+        f"that stays within {about['rim_mm']:g} mm of the brain mask's border.",
         f"- Weights: sha256 {about['sha256'][:12]}..., stored as {about['storage']}; {card['weights_are']}.",
         f"- Trained on: {card['data']}",
         f"- How long: {card['updates']} updates in {card['minutes']:.0f} minutes on two cores that other work shared. "

@@ -199,7 +199,8 @@ def back_to_native(
         Smallest lesion kept, ml; 0 keeps all.
     network : Network, optional
         What gave the probability. Its sharpening and calibration are applied on
-        the FLAIR's own grid, before the cut, and give the expected Dice.
+        the FLAIR's own grid, before the cut, and give the expected Dice; what
+        it marks at the brain's surface alone is left out, probability included.
 
     Notes
     -----
@@ -209,6 +210,7 @@ def back_to_native(
     """
     from flairnb.evaluate.components import label_lesions, lesion_table
     from flairnb.network.confidence import temper
+    from flairnb.network.rim import at_the_rim
     from flairnb.network.sharpen import sharpen
     from flairnb.prepare.native import to_native
 
@@ -219,6 +221,9 @@ def back_to_native(
     if network is not None:
         native = temper(sharpen(native, flair.data, brain, network.threshold, network.sharpening), network.calibration.temperature)
     mask = native >= threshold
+    if network is not None:
+        rim = at_the_rim(mask, brain, flair.affine, network.rim_mm)
+        native[rim], mask = 0.0, mask & ~rim
     if min_ml > 0 and mask.any():
         labels, count = label_lesions(mask)
         keep = np.bincount(labels.ravel(), minlength=count + 1) * flair.voxel_volume_ml >= min_ml

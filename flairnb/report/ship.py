@@ -34,6 +34,7 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
     threshold: float = 0.35,
     sharpening: float = 1.5,
     min_lesion_ml: float = 0.01,
+    rim_mm: float = 5.0,
 ) -> Path:
     """Calibrate a trained network on the real cases on disk and write it for shipping.
 
@@ -57,6 +58,8 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
         Stored with the weights; see ``infer.min_lesion_ml``. Sharpening leaves
         specks: without those below 0.01 ml the development cases' Dice does not
         fall and lesion-wise F1 of the 3D examination doubles.
+    rim_mm : float
+        Stored with the weights; see :func:`flairnb.network.rim.at_the_rim`.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
 
     from flairnb.network.weights import load_network, save_network
 
-    network = replace(load_network(model_dir), coarser_look=coarser_look, threshold=threshold, sharpening=sharpening)
+    network = replace(load_network(model_dir), coarser_look=coarser_look, threshold=threshold, sharpening=sharpening, rim_mm=rim_mm)
     found = predict_real(run, network)
     calibration = calibrate(found, network.threshold)
     history = pd.read_csv(Path(model_dir) / "history.csv").round(4).to_dict("records")
@@ -90,6 +93,7 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
         coarser_look=coarser_look,
         sharpening=sharpening,
         min_lesion_ml=min_lesion_ml,
+        rim_mm=rim_mm,
     )
 
 
@@ -127,12 +131,20 @@ def average_networks(sources: Sequence[str | Path], target_dir: str | Path, card
     )
 
 
-def retune(run: Run, target_dir: str | Path, card: Mapping[str, Any], threshold: float, sharpening: float, min_lesion_ml: float) -> Path:
-    """Choose cut and sharpening of a network that ships already, and calibrate it again; the weights stay as they are.
+def retune(  # noqa: PLR0913 (what was chosen, one by one)
+    run: Run,
+    target_dir: str | Path,
+    card: Mapping[str, Any],
+    threshold: float,
+    sharpening: float,
+    min_lesion_ml: float,
+    rim_mm: float,
+) -> Path:
+    """Choose cut, sharpening and rim of a network that ships already, and calibrate it again; the weights stay as they are.
 
     Parameters
     ----------
-    run, target_dir, card, threshold, sharpening, min_lesion_ml
+    run, target_dir, card, threshold, sharpening, min_lesion_ml, rim_mm
         As for :func:`ship_network`.
 
     Returns
@@ -145,12 +157,12 @@ def retune(run: Run, target_dir: str | Path, card: Mapping[str, Any], threshold:
     from flairnb.network.weights import SETTINGS_FILE, load_network
     from flairnb.provenance import read_json, write_json
 
-    network = replace(load_network(target_dir), threshold=threshold, sharpening=sharpening)
+    network = replace(load_network(target_dir), threshold=threshold, sharpening=sharpening, rim_mm=rim_mm)
     calibration = calibrate(predict_real(run, network), threshold)
     path = Path(target_dir) / SETTINGS_FILE
     content = read_json(path)
-    chosen = {"threshold": threshold, "sharpening": sharpening, "min_lesion_ml": min_lesion_ml, "calibration": asdict(calibration)}
-    write_json(path, {**content, **chosen, "card": {**content["card"], **card}})
+    chosen = {"threshold": threshold, "sharpening": sharpening, "min_lesion_ml": min_lesion_ml, "rim_mm": rim_mm}
+    write_json(path, {**content, **chosen, "calibration": asdict(calibration), "card": {**content["card"], **card}})
     return path
 
 

@@ -62,6 +62,7 @@ def fake_rooms(monkeypatch):
         coarser_look=0.0,
         sharpening=0.0,
         min_lesion_ml=0.0,
+        rim_mm=0.0,
     )
     monkeypatch.setattr(case_module, "prepare_case", prepare_case)
     monkeypatch.setattr(inference, "predict", predict)
@@ -156,7 +157,7 @@ def test_a_network_s_sharpening_and_calibration_meet_the_probability_on_the_flai
     from flairnb.network.sharpen import sharpen
     from flairnb.prepare import case as case_module
 
-    network = SimpleNamespace(threshold=0.4, sharpening=1.5, calibration=Calibration(temperature=1.6))
+    network = SimpleNamespace(threshold=0.4, sharpening=1.5, rim_mm=0.0, calibration=Calibration(temperature=1.6))
     image = read_image(flair)
     case = case_module.prepare_case(image, settings=settings.load("paper").prepare)
     soft = np.clip((case.work - 150) / 300, 0, 1).astype(np.float32)

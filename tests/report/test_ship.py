@@ -53,10 +53,10 @@ def test_retune_changes_what_was_chosen_and_leaves_the_weights(overconfident, tm
         return overconfident
 
     monkeypatch.setattr(ship, "predict_real", predict_real)
-    ship.retune(None, tmp_path, {"limits": "new"}, 0.35, 1.5, 0.01)
+    ship.retune(None, tmp_path, {"limits": "new"}, 0.35, 1.5, 0.01, 5.0)
     found = load_network(tmp_path)
     assert stored.read_bytes() == before and asked == {"threshold": 0.35, "sharpening": 1.5}
-    assert (found.threshold, found.sharpening, found.min_lesion_ml) == (0.35, 1.5, 0.01)
+    assert (found.threshold, found.sharpening, found.min_lesion_ml, found.rim_mm) == (0.35, 1.5, 0.01, 5.0)
     assert found.calibration.temperature == pytest.approx(2.0, rel=0.05)
     assert found.card["limits"] == "new" and found.card["seed"] == 7
 
