@@ -56,14 +56,17 @@ class Tab:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: object) -> dict:
+        """Ask the browser and wait for its answer: a page that goes on talking of other things is no answer."""
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
-        while True:
+        end = time.monotonic() + 120 * PATIENCE
+        while time.monotonic() < end:
             message = json.loads(self._socket.recv())
             if message.get("id") == self._number:
                 assert "error" not in message, message["error"]
                 return message["result"]
             self._note(message)
+        raise AssertionError(f"{method} had no answer within {120 * PATIENCE:g} s; {self.errors[-3:]}")
 
     def _note(self, message: dict) -> None:
         kind, given = message.get("method", ""), message.get("params", {})
@@ -194,6 +197,16 @@ class Tab:
         return [text for text in self.errors if not HARMLESS.search(text)]
 
 
+def end_process(process: subprocess.Popen) -> None:
+    """Ask a server or browser to end; kill it where it does not."""
+    process.terminate()
+    try:
+        process.wait(30 * PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture
 def chromium(tmp_path_factory) -> str:
     """Start a browser for one test (in a shared one the fourth notebook got no kernel); return the address of its DevTools."""
@@ -214,8 +227,7 @@ def chromium(tmp_path_factory) -> str:
             time.sleep(0.25)
         yield f"http://127.0.0.1:{port_file.read_text().split()[0]}"
     finally:
-        process.terminate()
-        process.wait(30 * PATIENCE)
+        end_process(process)
 
 
 @pytest.fixture(scope="session")
@@ -254,8 +266,7 @@ def lab(tmp_path_factory) -> tuple[str, Path, str]:
                 time.sleep(0.5)
         yield address, folder, token
     finally:
-        process.terminate()
-        process.wait(60 * PATIENCE)
+        end_process(process)
 
 
 @pytest.fixture

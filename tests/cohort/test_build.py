@@ -115,5 +115,5 @@ def test_training_only_modules_are_not_used_by_subjects():
         "print([m for m in sys.modules if m.startswith('flairnb.cohort.phantom.') and m.split('.')[-1] in "
         f"{build._TRAINING_ONLY!r}])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300).stdout.strip()
     assert found == "[]"

@@ -40,6 +40,7 @@ def published(tmp_path) -> Path:
 def server(published):
     QuietHandler.asked.clear()
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(published)))
+    httpd.daemon_threads = True
     thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{httpd.server_address[1]}"

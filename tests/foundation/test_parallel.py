@@ -52,7 +52,7 @@ def test_a_slurm_job_is_one_case_with_its_cores_and_memory(tmp_path):
         "from dask_jobqueue.slurm import SLURMJob; from flairnb.parallel import slurm_options\n"
         f"print(SLURMJob(scheduler='tcp://127.0.0.1:1', name='w', **slurm_options(4, 8.0, {str(tmp_path)!r})).job_script())"
     )
-    script = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    script = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300).stdout
     assert "#SBATCH --cpus-per-task=4" in script and "#SBATCH --mem=8G" in script
     assert "--nthreads 1" in script and "export OMP_NUM_THREADS=4" in script
     assert slurm_options(2, 8.0, ".")["processes"] == 1

@@ -38,5 +38,5 @@ for x, y in zip(wa + ea, wb + eb, strict=True):
 
 @pytest.mark.slow
 def test_training_mirrored_over_two_devices_equals_training_on_one():
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]

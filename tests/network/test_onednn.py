@@ -12,7 +12,7 @@ def test_configure_sets_the_switch_before_tensorflow_and_imports_nothing():
         "import flairnb.network.unet, flairnb.network.training, flairnb.network.inference, flairnb.network.weights; "
         "heavy = {'tensorflow', 'keras', 'pandas', 'scipy'} & set(sys.modules); assert not heavy, heavy"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
 
 

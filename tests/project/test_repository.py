@@ -45,7 +45,11 @@ TEXT = {
 
 def committed() -> list[Path]:
     git = shutil.which("git")
-    done = subprocess.run([git or "git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False) if git else None
+    done = (
+        subprocess.run([git or "git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+        if git
+        else None
+    )
     if done is None or done.returncode:
         pytest.skip("not a git checkout: nothing says what is committed")
     return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
@@ -83,7 +87,7 @@ def test_the_large_file_guard_says_which_file(tmp_path):
     (tmp_path / "big.bin").write_bytes(b"0" * 600_000)
     (tmp_path / "small.bin").write_bytes(b"0")
     command = [sys.executable, "-m", "tests.project.large_files", tmp_path / "big.bin", tmp_path / "small.bin"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1 and "big.bin: 600 kB" in done.stderr and "small.bin" not in done.stderr
 
 
@@ -107,11 +111,11 @@ def test_a_second_setup_installs_nothing(checkout):
     stamp.parent.mkdir()
     stamp.touch()
     done = subprocess.run(
-        ["make", "setup"], cwd=checkout, capture_output=True, text=True, check=True, env={"PATH": "/nowhere:" + os.defpath}
+        ["make", "setup"], cwd=checkout, capture_output=True, text=True, check=True, timeout=300, env={"PATH": "/nowhere:" + os.defpath}
     )
     assert "Installing" not in done.stdout
     os.utime(checkout / "requirements.lock", (stamp.stat().st_mtime + 9,) * 2)
-    assert subprocess.run(["make", "-q", "setup"], cwd=checkout, check=False).returncode == 1
+    assert subprocess.run(["make", "-q", "setup"], cwd=checkout, check=False, timeout=300).returncode == 1
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -121,7 +125,9 @@ def test_setup_without_a_fitting_python_says_what_to_do(checkout, tmp_path):
     shim = tmp_path / "bin" / "python3"
     shim.write_text("#!/bin/sh\nexit 127\n")
     shim.chmod(0o755)
-    done = subprocess.run([make, "setup"], cwd=checkout, capture_output=True, text=True, check=False, env={"PATH": str(tmp_path / "bin")})
+    done = subprocess.run(
+        [make, "setup"], cwd=checkout, capture_output=True, text=True, check=False, timeout=300, env={"PATH": str(tmp_path / "bin")}
+    )
     assert done.returncode == 2
     assert "error: expected Python 3.11, 3.12 or 3.13" in done.stderr and not (checkout / ".venv").exists()
 
@@ -132,7 +138,9 @@ def test_ci_calls_make_test_and_passes_its_exit_code_on(tmp_path):
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     (tmp_path / "Makefile").write_text('test:\n\t@test "$$CI" = true && ! read -r line && exit 7\n')
     environment = {k: v for k, v in os.environ.items() if k not in ("CI", "MAKEFLAGS", "MAKELEVEL")}
-    done = subprocess.run([tmp_path / ".ci" / "run"], cwd="/", capture_output=True, text=True, check=False, env=environment, input="text")
+    done = subprocess.run(
+        [tmp_path / ".ci" / "run"], cwd="/", capture_output=True, text=True, check=False, timeout=300, env=environment, input="text"
+    )
     assert done.returncode == 2 and "Error 7" in done.stderr  # make's own code for a failed recipe
 
 
@@ -152,7 +160,9 @@ def test_citation_prefers_the_article_and_carries_this_version():
     assert citation["version"] == __version__
     article = citation["preferred-citation"]
     assert (article["doi"], article["year"], article["start"], len(article["authors"])) == ("10.3174/ajnr.A6138", 2019, "1282", 7)
-    subprocess.run([BIN / "check-jsonschema", "--builtin-schema", "vendor.citation-file-format", path], check=True, capture_output=True)
+    subprocess.run(
+        [BIN / "check-jsonschema", "--builtin-schema", "vendor.citation-file-format", path], check=True, timeout=300, capture_output=True
+    )
 
 
 def test_contributing_has_four_recipes_of_five_steps():

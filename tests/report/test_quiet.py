@@ -19,7 +19,9 @@ sys.stderr.write("after\\n")
 
 
 def stderr_of(inside: str) -> str:
-    return subprocess.run([sys.executable, "-c", CODE.format(inside=inside)], capture_output=True, text=True, check=True).stderr
+    return subprocess.run(
+        [sys.executable, "-c", CODE.format(inside=inside)], capture_output=True, text=True, check=True, timeout=300
+    ).stderr
 
 
 def test_chatter_is_held_back_and_the_stream_works_again_afterwards():
