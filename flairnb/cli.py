@@ -137,6 +137,7 @@ def train(
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.epochs=3; may be repeated.")] = None,
     data_dir: Annotated[str, typer.Option(help="With --generated: label maps and lesion masks; where flairnb fetch put them.")] = "",
     out: Annotated[str, typer.Option("--out", help="Work folder; a folder under work/ if left out. The same one resumes.")] = "",
+    seed: Annotated[int, typer.Option(help="Another seed: other first weights, heads and patches.")] = 2019,
 ) -> None:
     """Train or fine-tune on your own cohort. Example: flairnb train --cohort cohort.tsv --init unet.keras."""
     from flairnb.report.train import train_on_cohort, train_on_generated
@@ -145,9 +146,9 @@ def train(
         (cohort is None) == (generated is None), "train: expected one of --cohort TABLE and --generated HEADS. See flairnb train --help."
     )
     if cohort is not None:
-        done = train_on_cohort(cohort, init, profile or "paper", _words(set_), out, _progress)
+        done = train_on_cohort(cohort, init, profile or "paper", _words(set_), out, _progress, seed)
     else:
-        done = train_on_generated(generated or 0, data_dir, init, profile or "robust", _words(set_), out, _progress)
+        done = train_on_generated(generated or 0, data_dir, init, profile or "robust", _words(set_), out, _progress, seed)
     typer.echo(f"{done['epochs']} epochs on {done['cases']} cases, loss {done['loss']:.3f}; weights: {done['weights']}")
 
 

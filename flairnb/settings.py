@@ -135,6 +135,7 @@ class EvaluateSettings:
 class AuditSettings:
     """What the audit of chapter 12 does beyond its minutes."""
 
+    cases: int = _of("ours; validation cases of middling lesion volume in which one choice at a time is changed")
     training_epochs: int = _of("ours; epochs to train for each choice that the article leaves open; 0 shows the committed table instead")
 
 

@@ -52,14 +52,13 @@ class _Subject:
         return to_native(probability, case or self.case, order=1) >= self.run.settings.infer.threshold
 
 
-def ablations(run: Run, cases: int = 3) -> pd.DataFrame:
+def ablations(run: Run) -> pd.DataFrame:
     """Change one choice at a time in a few validation cases.
 
     Parameters
     ----------
     run : Run
-    cases : int
-        Validation cases of median lesion volume and around it.
+        ``audit.cases`` validation cases of median lesion volume and around it are tried.
 
     Returns
     -------
@@ -69,7 +68,7 @@ def ablations(run: Run, cases: int = 3) -> pd.DataFrame:
     import pandas as pd
 
     rows: list[tuple] = []
-    for subject in _subjects(run, cases):
+    for subject in _subjects(run, run.settings.audit.cases):
         rows += [*_tiles(subject), *_way_back(subject), *_brain(subject), *_thresholds(subject)]
     return pd.DataFrame(rows, columns=COLUMNS)
 

@@ -14,13 +14,14 @@ from flairnb.report.lock import only_run_in
 from flairnb.report.start import Run, effective_settings, work_dir_of
 
 
-def train_on_cohort(
+def train_on_cohort(  # noqa: PLR0913 (all but one have defaults)
     cohort: str | os.PathLike,
     init: str | None = None,
     profile: str = "paper",
     sets: Iterable[str] = (),
     out_dir: str | os.PathLike = "",
     say: Callable[[str], None] = lambda _line: None,
+    seed: int = 2019,
 ) -> dict[str, Any]:
     """Check a cohort table, prepare its examinations and train on those whose split is "train".
 
@@ -39,6 +40,8 @@ def train_on_cohort(
         again with the same one, a stopped training goes on.
     say : callable
         Receives one line of progress at a time.
+    seed : int
+        Of the first weights, the patches and their augmentation.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def train_on_cohort(
     table = Path(os.path.realpath(cohort))  # resolve() does not survive a loop of links
     if not table.is_file():
         raise MissingDataError(f"{table.name}: expected a cohort table, found no such file. Check the path; see data_manifest/README.md.")
-    settings = effective_settings(profile, 2019, " ".join(sets))
+    settings = effective_settings(profile, seed, " ".join(sets))
     settings = dataclasses.replace(settings, cohort=dataclasses.replace(settings.cohort, source="manifest", manifest=str(table)))
     work_dir = work_dir_of(f"train-{table.stem}", str(out_dir))
     run = Run("03", settings, settings.seed, work_dir, table.parent, cpu_count())
@@ -84,6 +87,7 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
     sets: Iterable[str] = (),
     out_dir: str | os.PathLike = "",
     say: Callable[[str], None] = lambda _line: None,
+    seed: int = 2019,
 ) -> dict[str, Any]:
     """Draw simulated heads and train on them: how the shipped network was made.
 
@@ -100,6 +104,8 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
         Shipped name or ``.keras`` file to start from.
     profile, sets, out_dir, say
         As in `train_on_cohort`.
+    seed : int
+        Of the heads too: another one draws other heads.
 
     Returns
     -------
@@ -115,13 +121,13 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
 
     from flairnb.cohort.fetch import default_data_dir
     from flairnb.network.heads import find_sources, make_heads
-    from flairnb.network.onednn import configure
+    from flairnb.network.onednn import configure, keep_freed_memory
     from flairnb.network.training import train
     from flairnb.network.volumes import FolderSource
 
     if heads < 1:
         raise InputError(f"--generated: expected at least 1 head, found {heads}.")
-    settings = effective_settings(profile, 2019, " ".join(sets))
+    settings = effective_settings(profile, seed, " ".join(sets))
     folder = Path(data_dir) if data_dir else default_data_dir()
     sources = find_sources(folder if data_dir or folder.is_dir() else None)
     work_dir = work_dir_of("generated", str(out_dir))
@@ -134,6 +140,7 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
         make_heads(work_dir / "heads", heads, settings.seed, sources, spacing, jobs=cpu_count())
         say(f"training for {settings.train.max_minutes or 'unlimited'} minutes or {settings.train.epochs} epochs")
         configure(cpu_count())
+        keep_freed_memory()
         model_dir = work_dir / steps.MODEL
         history = train(FolderSource(work_dir / "heads", spacing), settings, model_dir, init=init)
     last = history.iloc[-1]
