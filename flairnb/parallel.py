@@ -69,23 +69,30 @@ def _on_workers(client: Any, work: Callable[..., Any], calls: Iterable[tuple]) -
     """
     from distributed import KilledWorker, as_completed
 
-    waiting, numbers, results, lost = enumerate(calls), {}, {}, []
+    waiting, numbers, results, lost = enumerate(calls), {}, {}, {}
 
     def submit(count: int) -> Iterator[Any]:
         for number, call in islice(waiting, max(0, count)):
             future = client.submit(work, *call, pure=False)
-            numbers[future.key] = number
+            numbers[future.key] = number, call
             yield future
 
     under_way = as_completed(list(submit(_room(client))), loop=client.loop)
     for future in under_way:
-        number = numbers.pop(future.key)
+        number, call = numbers.pop(future.key)
         try:
             results[number] = future.result()
         except KilledWorker:
-            lost.append(number)
+            lost[number] = call
         for following in submit(_room(client) - len(numbers)):
             under_way.add(following)
+    # A case may have been lost because it waited at a worker that another one brought down: each is tried again, alone.
+    for number, call in sorted(lost.items()):
+        try:
+            results[number] = client.submit(work, *call, pure=False).result()
+        except KilledWorker:
+            continue
+        del lost[number]
     if lost:
         raise WorkFailed(
             f"cluster: expected {len(results) + len(lost)} results, found {len(results)}: every worker that took one of the others died "

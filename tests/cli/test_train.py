@@ -25,7 +25,7 @@ def table(tmp_path) -> Path:
 
 def test_train_checks_prepares_and_trains_in_this_order(table, tmp_path, monkeypatch, capsys):
     heard = []
-    monkeypatch.setattr(steps, "prepare_images", lambda run: heard.append(("prepare", run.data_dir)))
+    monkeypatch.setattr(steps, "prepare_images", lambda run: heard.append(("prepare", run.data_dir, run.seed, run.settings.seed)))
     monkeypatch.setattr(steps, "prepared_ids", lambda _run, split: ["sub-1"] if split == "train" else [])
 
     def train_network(run, init):
@@ -33,9 +33,21 @@ def test_train_checks_prepares_and_trains_in_this_order(table, tmp_path, monkeyp
         return pd.DataFrame({"epoch": [1, 2], "loss": [0.9, 0.25]})
 
     monkeypatch.setattr(steps, "train_network", train_network)
-    words = ["train", "--cohort", str(table), "--init", "mine.keras", "--set", "train.epochs=2", "--out", str(tmp_path / "out")]
+    words = [
+        "train",
+        "--cohort",
+        str(table),
+        "--init",
+        "mine.keras",
+        "--set",
+        "train.epochs=2",
+        "--seed",
+        "7",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert call(words) == 0
-    assert heard == [("prepare", tmp_path), ("train", "mine.keras", 2, 16, "paper")]
+    assert heard == [("prepare", tmp_path, 7, 7), ("train", "mine.keras", 2, 16, "paper")]
     shown = capsys.readouterr()
     assert shown.out.startswith("2 epochs on 1 cases, loss 0.250; weights: ")
     assert "1 examinations to train on" in shown.err

@@ -64,6 +64,7 @@ def touch(number: int, folder: str) -> int:
 
 def main(folder: Path) -> None:
     """Do the same work on a cluster, with a death in the middle, and in this process; print both."""
+    import dask
     import pandas as pd
     from distributed import LocalCluster
 
@@ -72,6 +73,8 @@ def main(folder: Path) -> None:
     from flairnb.prepare import cohort
     from flairnb.settings import load
 
+    # Every worker that dies takes seconds to start again: two tries are enough to see what is done with a fatal case.
+    dask.config.set({"distributed.scheduler.allowed-failures": 1})
     settings = dataclasses.replace(load("demo").prepare, spacing_mm=4.0, working_spacing_mm=5.0, n4=False)
     table = pd.read_csv(folder / "raw/cases.tsv", sep="\t", keep_default_na=False)
     real, found = cohort._prepare_row, {}
