@@ -66,7 +66,7 @@ def main(folder: Path) -> None:
     """Do the same work on a cluster, with a death in the middle, and in this process; print both."""
     import dask
     import pandas as pd
-    from distributed import LocalCluster
+    from distributed import Client, LocalCluster
 
     from flairnb.errors import WorkFailed
     from flairnb.parallel import each_case, on_cluster
@@ -92,6 +92,9 @@ def main(folder: Path) -> None:
                 each_case(fatal, [(n,) for n in range(3)])
             except WorkFailed as problem:
                 found["lost"] = str(problem)
+            # A cluster that is closed while a worker starts again trips over it.
+            with Client(cluster) as client:
+                client.wait_for_workers(3, timeout=120)
     cohort._prepare_row = real
     found["alone"] = each_case(digest, [(n, str(folder)) for n in range(12)])
     found["prepared_alone"] = cohort.prepare_cohort(table, settings, folder / "alone", 1, folder / "raw")["status"].tolist()
