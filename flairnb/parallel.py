@@ -86,13 +86,7 @@ def _on_workers(client: Any, work: Callable[..., Any], calls: Iterable[tuple]) -
             lost[number] = call
         for following in submit(_room(client) - len(numbers)):
             under_way.add(following)
-    # A case may have been lost because it waited at a worker that another one brought down: each is tried again, alone.
-    for number, call in sorted(lost.items()):
-        try:
-            results[number] = client.submit(work, *call, pure=False).result()
-        except KilledWorker:
-            continue
-        del lost[number]
+    _one_by_one(client, work, lost, results)
     if lost:
         raise WorkFailed(
             f"cluster: expected {len(results) + len(lost)} results, found {len(results)}: every worker that took one of the others died "
@@ -100,6 +94,18 @@ def _on_workers(client: Any, work: Callable[..., Any], calls: Iterable[tuple]) -
             "what was finished is kept."
         )
     return [results[number] for number in sorted(results)]
+
+
+def _one_by_one(client: Any, work: Callable[..., Any], lost: dict[int, tuple], results: dict[int, Any]) -> None:
+    """Try lost cases again, each alone: it may only have waited at a worker that another one brought down."""
+    from distributed import KilledWorker
+
+    for number, call in sorted(lost.items()):
+        try:
+            results[number] = client.submit(work, *call, pure=False).result()
+        except KilledWorker:
+            continue
+        del lost[number]
 
 
 def _room(client: Any) -> int:
