@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,16 +36,9 @@ def published(tmp_path) -> Path:
 
 
 @pytest.fixture
-def server(published):
+def server(published, serve):
     QuietHandler.asked.clear()
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(published)))
-    httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{httpd.server_address[1]}"
-    httpd.shutdown()
-    httpd.server_close()
-    thread.join()
+    return serve(partial(QuietHandler, directory=str(published)))
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import ClassVar
 
@@ -109,18 +108,11 @@ class BadHandler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def address(monkeypatch):
+def address(monkeypatch, serve):
     BadHandler.asked.clear()
     BadHandler.ranges.clear()
     monkeypatch.setattr(fetch, "SILENCE_S", 0.4)
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), BadHandler)
-    httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{httpd.server_address[1]}"
-    httpd.shutdown()
-    httpd.server_close()
-    thread.join()
+    return serve(BadHandler)
 
 
 def fetch_from(address: str, kind: str, folder: Path, size: int | str = "") -> list[fetch.Fetched]:

@@ -84,10 +84,9 @@ def test_a_fetch_onto_a_full_disk_ends_in_one_line_and_leaves_nothing(small_disk
     fault("disk full", "flairnb fetch --mirror", "one line, code 1; nothing half-written", "refused", 1)
 
 
-def test_a_download_onto_a_full_disk_gives_the_space_back(small_disk, tmp_path, fault):
-    import threading
+def test_a_download_onto_a_full_disk_gives_the_space_back(small_disk, tmp_path, serve, fault):
     from functools import partial
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+    from http.server import SimpleHTTPRequestHandler
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_args):
@@ -95,17 +94,10 @@ def test_a_download_onto_a_full_disk_gives_the_space_back(small_disk, tmp_path, 
 
     content = np.random.default_rng(1).bytes(900_000)
     (tmp_path / "a.nii.gz").write_bytes(content)
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
-    httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    url = f"http://127.0.0.1:{httpd.server_address[1]}/a.nii.gz"
+    url = f"{serve(partial(Quiet, directory=str(tmp_path)))}/a.nii.gz"
     row = ("set", "set/a.nii.gz", url, hashlib.sha256(content).hexdigest(), "MIT", "nobody", "image")
     with pytest.raises(WorkFailed, match=FULL):
         fetch.fetch_dataset("set", pd.DataFrame([row], columns=list(fetch.REGISTRY_COLUMNS)), small_disk)
-    httpd.shutdown()
-    httpd.server_close()
-    thread.join()
     assert listing(small_disk) == set()
     fault("disk full", "flairnb fetch", "one line, code 1; nothing half-written", "refused", 1)
 

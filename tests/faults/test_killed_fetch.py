@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import time
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -29,19 +28,16 @@ class SlowHandler(SimpleHTTPRequestHandler):
             time.sleep(0.004)
 
 
-def test_a_fetch_killed_many_times_ends_with_the_published_files(command, tmp_path, fault):
+def test_a_fetch_killed_many_times_ends_with_the_published_files(command, tmp_path, serve, fault):
     published, project = tmp_path / "published", tmp_path / "project"
     contents = {f"set/{n}.nii.gz": np.random.default_rng(n).bytes(400_000) for n in range(5)}
     lines = ["dataset\tname\turl\tsha256\tlicence\tcitation\tkind\tbytes"]
     for name, content in contents.items():
         (published / name).parent.mkdir(parents=True, exist_ok=True)
         (published / name).write_bytes(content)
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(SlowHandler, directory=str(published)))
-    httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
+    address = serve(partial(SlowHandler, directory=str(published)))
     for name, content in contents.items():
-        url = f"http://127.0.0.1:{httpd.server_address[1]}/{name}"
+        url = f"{address}/{name}"
         lines.append("\t".join(["set", name, url, hashlib.sha256(content).hexdigest(), "MIT", "nobody", "image", str(len(content))]))
     (project / "data_manifest").mkdir(parents=True)
     (project / "data_manifest" / "registry.tsv").write_text("\n".join(lines) + "\n")
@@ -60,7 +56,4 @@ def test_a_fetch_killed_many_times_ends_with_the_published_files(command, tmp_pa
     assert killed >= 4, "the kills came too late to mean anything"
     assert command("fetch", "set", cwd=project).code == 0
     assert {p.relative_to(project / "data").as_posix(): p.read_bytes() for p in (project / "data").rglob("*") if p.is_file()} == contents
-    httpd.shutdown()
-    httpd.server_close()
-    thread.join()
     fault("killed (SIGKILL)", "flairnb fetch", "went on; the published files and nothing else", "went on", killed)
