@@ -281,10 +281,8 @@ def paint(rng: np.random.Generator, lesions: LesionMap, contrast: Contrast) -> N
     if rng.random() < 0.6:  # flow: patches of bright CSF
         flow = np.clip(fractal_field(rng, anatomy.shape, (12 / step, 4 / step)) - rng.uniform(0.5, 1.8), 0, 1.5)
         image += is_in(tissue, Tissue.VENTRICLE, Tissue.CSF) * flow * rng.uniform(0.1, 0.9)
-    # Readers of small-vessel disease draw what those of multiple sclerosis leave out: there, haze is faint beside any lesion.
-    left_out = rng.uniform(0, 0.5) if {"white_matter_field", "confluent"} & set(lesions.kinds) else 1.0
     if rng.random() < 0.6:
-        image += left_out * _haze(rng, anatomy) * contrast.lesion_excess
+        image += _haze(rng, anatomy) * contrast.lesion_excess
     # Lesions: excess over the brighter of the tissue below and white matter; fluid inside cores.
     below = np.maximum(image, 1.0 - 0.1)
     within = lesions.weight > 0
@@ -293,7 +291,7 @@ def paint(rng: np.random.Generator, lesions: LesionMap, contrast: Contrast) -> N
     weight = np.clip(lesions.weight, 0, 1)
     if rng.random() < 0.6:  # lesions fade into the white matter around them; readers leave that out
         fading = ndimage.gaussian_filter(weight, rng.uniform(1.5, 5.0) / step) * (tissue == Tissue.WM)
-        image = image + left_out * rng.uniform(0.1, 0.5) * contrast.lesion_excess * fading
+        image = image + rng.uniform(0.1, 0.5) * contrast.lesion_excess * fading
     image = image * (1 - weight) + ill * weight
     dark = np.clip(lesions.dark, 0, 1) * (weight > 0.3)
     image = image * (1 - dark) + contrast.fluid * dark
