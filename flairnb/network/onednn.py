@@ -1,16 +1,12 @@
-"""Switch on the fast CPU kernels of TensorFlow before its first import, and keep its memory between steps."""
+"""Switch on the fast CPU kernels of TensorFlow, before its first import."""
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import sys
 
 log = logging.getLogger(__name__)
-
-#: Options of glibc's `mallopt` (malloc.h).
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def configure(threads: int | None = None) -> bool:
@@ -51,23 +47,3 @@ def _limit_threads(threads: int) -> bool:
         log.warning("TensorFlow is already running: %d threads asked for come too late", threads)
         return False
     return True
-
-
-def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, for the next step of a training.
-
-    glibc hands large arrays back to the system at once, and the next step
-    pays for each of their pages again: 46,000 page faults a step of the robust
-    profile, and 4% of its CPU time. The process never grows beyond
-    its own peak. Call it once; it holds until the process ends.
-
-    Returns
-    -------
-    bool
-        False where the C library is not glibc; nothing changes there.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1))

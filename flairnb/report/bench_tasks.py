@@ -112,14 +112,12 @@ def training(width: int, patch: int, batch: int, steps: int = 6) -> dict[str, An
     """Time updates fed by the input pipeline and the same updates on one constant batch."""
     from flairnb.network.dataset import EpochPatches
     from flairnb.network.learner import Learner
-    from flairnb.network.onednn import keep_freed_memory
     from flairnb.network.operations import operations
     from flairnb.network.volumes import FolderSource
     from flairnb.settings import load
 
     words = f"network.width={width} train.patch={patch} train.batch={batch} train.patches_per_case={batch * (2 * steps + 8)}"
     settings = load("demo", words)
-    keep_freed_memory()
     learner = Learner(settings)
     with tempfile.TemporaryDirectory() as folder:
         _write_noise(folder, 1, patch + 24)

@@ -140,12 +140,11 @@ def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
     What the weights follow from (volumes, settings, seed) is kept as a hash
     beside them: when it changes, training starts again from the beginning.
     """
-    from flairnb.network.onednn import configure, keep_freed_memory
+    from flairnb.network.onednn import configure
     from flairnb.network.training import train
     from flairnb.settings import settings_hash
 
     configure(run.jobs)
-    keep_freed_memory()
     records = training_volumes(run)
     settings = run.settings
     key = content_hash(

@@ -121,7 +121,7 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
 
     from flairnb.cohort.fetch import default_data_dir
     from flairnb.network.heads import find_sources, make_heads
-    from flairnb.network.onednn import configure, keep_freed_memory
+    from flairnb.network.onednn import configure
     from flairnb.network.training import train
     from flairnb.network.volumes import FolderSource
 
@@ -140,7 +140,6 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
         make_heads(work_dir / "heads", heads, settings.seed, sources, spacing, jobs=cpu_count())
         say(f"training for {settings.train.max_minutes or 'unlimited'} minutes or {settings.train.epochs} epochs")
         configure(cpu_count())
-        keep_freed_memory()
         model_dir = work_dir / steps.MODEL
         history = train(FolderSource(work_dir / "heads", spacing), settings, model_dir, init=init)
     last = history.iloc[-1]
