@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,7 @@ LESION_COLUMNS = ("lesion", "volume_ml", "max_in_plane_diameter_mm", "centroid_r
 FIRST = ("unet", "shipped", "lesion")
 #: Who corrected, where nobody said so and the work would be lost.
 UNNAMED = "unnamed"
-#: What reading and drawing the first picture takes: a second of imports, which pass while the reader reads the list of cases.
+#: What reading and drawing the first picture takes: a second of imports, better spent before the room opens.
 FIRST_PICTURE = ("nibabel", "matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.Image", "flairnb.evaluate.components")
 
 
@@ -60,7 +59,8 @@ class Session:
         self._whole = True
         self.corrections: dict[str, Correction] = {}
         self._opened = time.monotonic()
-        threading.Thread(target=lambda: [importlib.import_module(name) for name in FIRST_PICTURE], name="imports").start()
+        for name in FIRST_PICTURE:
+            importlib.import_module(name)
 
     @property
     def log_path(self) -> Path:

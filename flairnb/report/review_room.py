@@ -199,10 +199,13 @@ class ReviewRoom:
 
     def _draw_viewer(self) -> None:
         if self.way.value != "static":
-            # Its front-end starts in the browser while the kernel reads on.
-            self._niivue = self._niivue or self._empty_viewer(self.way.value)
-            self.stage.children = (self._loading(),) if self.way.value == "itkwidgets" or self._niivue is None else (self._niivue,)
+            # Read the rest first: a viewer that starts keeps the browser from painting the still picture for two seconds.
+            if self._niivue is None or self.way.value == "itkwidgets":
+                self.stage.children = (self._loading(),)
             self.session.complete()
+            self._niivue = self._niivue or self._empty_viewer(self.way.value)
+            if self._niivue is not None and self.way.value != "itkwidgets":
+                self.stage.children = (self._niivue,)
             seen = self.session.seen(self.mask.value, self.beside.value or "")
             shown = viewer.show_case(seen, self.way.value, figure=False, box=self._niivue)
             self.stage.children = () if shown.widget is None else (shown.widget,)
