@@ -41,7 +41,7 @@ report: $(STAMP)  ## run every notebook and leave reports/$(PROFILE)/index.html
 	$(BIN)/flairnb run all --profile $(PROFILE)
 
 test: $(STAMP)  ## run the whole test suite
-	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 lint: $(STAMP)  ## style, spelling, layers, unsafe code
 	$(BIN)/ruff check .

@@ -42,6 +42,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     update_faults(Path(path), [FAULTS_HEADER, *FAULTS])
 
 
+#: Tests that one worker does, one after the other: they share a server, a run of the notebooks, or the time of both cores.
+TOGETHER = ("tests/browser/", "tests/notebooks/test_smoke_run.py", "tests/faults/test_killed")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keep `TOGETHER` together by their paths: with pytest 9.2, xdist 3.8 no longer sees its own mark for that (`xdist_group`)."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPath(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((start for start in TOGETHER if nodeid.startswith(start)), nodeid)
+
+    return ByPath(config, log)
+
+
 @pytest.fixture
 def fault(record_property: Callable) -> Callable[..., None]:
     """Return a function that reports what was tried and what happened, for the table of faults."""

@@ -16,7 +16,7 @@ from flairnb.naming import cohort_derivative
 from flairnb.report import reading_log
 from flairnb.report.chapters import notebooks_dir
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CANVAS = ".jp-OutputArea canvas"
 ROOM = "(document.querySelector('.flairnb-room')?.innerText || '')"

@@ -11,7 +11,7 @@ from flairnb.images import Image, read_image, read_mask, write_image
 from flairnb.provenance import write_json
 from flairnb.report import reading_log
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ROOM = """
 from flairnb.report import review, review_cases

@@ -95,6 +95,7 @@ def command(request, tmp_path_factory):
     def run(
         *words: object, seconds: float | None = None, memory_mb: int | None = None, cwd: Path | str = ".", reports: Path | str = ""
     ) -> Ended:
+        log.write_text("")  # a process may be killed before it opens it
         asked = {"words": [str(w) for w in words], "seconds": seconds, "memory_mb": memory_mb}
         asked |= {"log": str(log), "cwd": str(cwd), "reports": str(reports)}
         server.stdin.write(json.dumps(asked) + "\n")

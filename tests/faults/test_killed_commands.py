@@ -15,7 +15,6 @@ HEAVY = ("tensorflow", "keras", "ants", "joblib", "pandas", "scipy.ndimage", "pa
 # Minutes of kills: only `make faults` asks for them.
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("faults"),
     pytest.mark.skipif(not os.environ.get("FLAIRNB_FAULTS_TABLE"), reason="takes many minutes: run by `make faults`"),
 ]
 RNG = np.random.default_rng(int(os.environ.get("FLAIRNB_KILL_SEED", 23)))

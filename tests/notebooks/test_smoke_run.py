@@ -25,7 +25,7 @@ IMAGES = {
 }  # fmt: skip
 
 # One worker runs the notebooks, once, for all tests of this module.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
