@@ -102,3 +102,30 @@ def test_a_cluster_that_loses_a_worker_in_the_middle_finds_what_one_process_find
     assert len(_voxels(tmp_path / "alone")) == 9
     assert _voxels(tmp_path / "cluster") == _voxels(tmp_path / "alone")
     assert "expected 3 results, found 2" in found["lost"] and "2 tries; number 2 in the list" in found["lost"]
+
+
+def test_a_case_lost_beside_a_fatal_one_is_rescued_and_the_fatal_one_is_not():
+    distributed = pytest.importorskip("distributed")
+    from flairnb.parallel import _one_by_one
+
+    class Future:
+        def __init__(self, work, call):
+            self.work, self.call = work, call
+
+        def result(self):
+            if self.call == (1,):
+                raise distributed.KilledWorker("1", None, 2)
+            return self.work(*self.call)
+
+    asked = []
+
+    class Client:
+        def submit(self, work, *call, pure):
+            assert not pure, "a result that Dask remembers would be the lost one"
+            asked.append(call)
+            return Future(work, call)
+
+    lost, results = {2: (2,), 1: (1,), 5: (5,)}, {0: 0}
+    _one_by_one(Client(), abs, lost, results)
+    assert lost == {1: (1,)} and results == {0: 0, 2: 2, 5: 5}
+    assert asked == [(1,), (2,), (5,)]

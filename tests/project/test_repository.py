@@ -176,3 +176,20 @@ def test_contributing_has_four_recipes_of_five_steps():
 def test_the_licence_covers_code_and_text():
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert text.startswith("MIT License") and "CC BY 4.0" in text
+
+
+def test_tests_that_must_not_meet_are_run_by_one_worker(tmp_path):
+    pytest.importorskip("xdist")
+    (tmp_path / "tests" / "browser").mkdir(parents=True)
+    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
+    code = "import os, pathlib, pytest\n@pytest.mark.parametrize('n', range(4))\ndef test_it(n):\n"
+    code += f"    with open({str(tmp_path / 'workers')!r}, 'a') as f: f.write(os.environ['PYTEST_XDIST_WORKER'] + chr(10))\n"
+    for name in ("a", "b"):
+        (tmp_path / "tests" / "browser" / f"test_{name}.py").write_text(code)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300, env=environment)
+    assert done.returncode == 0, done.stdout[-2000:]
+    workers = (tmp_path / "workers").read_text().split()
+    assert len(workers) == 8 and len(set(workers)) == 1
