@@ -24,7 +24,7 @@ IMAGES = {
     "00": 0, "01": 2, "02": 3, "03": 3, "04": 3, "05": 2, "06": 2, "07": 7, "08": 3, "09": 2, "10": 1, "11": 6, "12": 4, "13": 1, "14": 1,
 }  # fmt: skip
 
-# One worker runs the notebooks, once, for all tests of this module.
+# One worker runs the notebooks, once, for all tests of this module: see TOGETHER in tests/conftest.py.
 pytestmark = [pytest.mark.slow]
 
 
