@@ -61,6 +61,51 @@ def each_case(work: Callable[..., Any], calls: Iterable[tuple], jobs: int = 1, d
     return list(Parallel(n_jobs=jobs, return_as="generator")(delayed(work)(*call) for call in calls))
 
 
+@contextmanager
+def begun(work: Callable[..., Any], *args: Any, aside: bool = True, **words: Any) -> Iterator[Callable[[], Any]]:
+    """Begin one piece of work in a second process, and go on with something else until its result is needed.
+
+    For what neither threads nor a second library do side by side: ANTs and the import of TensorFlow both hold Python's
+    lock. The process is gone after the ``with`` block.
+
+    Parameters
+    ----------
+    work : callable
+    *args, **words
+        Its arguments; they travel to the process and the result back.
+    aside : bool
+        With False nothing is begun: the work is done here when it is asked for.
+
+    Yields
+    ------
+    callable
+        Waits for the result, or raises what the work raised. If the process was
+        lost (memory), the work is done here.
+    """
+    if not aside:
+        yield lambda: work(*args, **words)
+        return
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    pool = ProcessPoolExecutor(max_workers=1)
+    future = pool.submit(work, *args, **words)
+
+    def result() -> Any:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            log.warning("the process that worked ahead was lost; its work is done again here")
+            return work(*args, **words)
+        finally:
+            pool.shutdown(wait=True, kill_workers=True)  # its memory is needed for what follows
+
+    try:
+        yield result
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
+
+
 def _on_workers(client: Any, work: Callable[..., Any], calls: Iterable[tuple]) -> list[Any]:
     """Do the calls on a cluster; all others are done before a lost one is reported.
 

@@ -181,6 +181,11 @@ def load_network(name_or_path: str | Path) -> Network:
     )
 
 
+def stored_spacing(name_or_path: str | Path) -> float:
+    """Return a network's voxel edge in mm without loading it; errors as in `load_network`."""
+    return float(_read_about(_folder(name_or_path) / SETTINGS_FILE)["spacing_mm"])
+
+
 #: What a settings.json must hold, and of which kind.
 _PROMISED = {"name": str, "file": str, "sha256": str, "spacing_mm": (int, float), "threshold": (int, float), "network": dict}
 

@@ -113,7 +113,13 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     -----
     All files are written to a temporary folder beside `out_dir` and moved in
     when the last one is complete.
+
+    With two threads or more the examination is prepared in a second process
+    while this one loads TensorFlow and the network: the stage ``prepare`` is
+    what is left of it then, ``preparation_seconds`` the whole of it.
     """
+    from flairnb import parallel
+    from flairnb.prepare.case import prepare_case
     from flairnb.report.patient_files import summary_of, t1w_facts, write_all
 
     timer = StageTimer()
@@ -131,10 +137,14 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
             flair, given, notes = patient_input.read_inputs(flair_path, t1w, brain_mask, skull_stripped)
         weights = _find_weights(weights)
         check_method(method)
-    with timer("load network"):
-        network = _load_network(weights, threads)
+        prepare = _prepare_settings(weights)
+    with parallel.begun(prepare_case, flair, settings=prepare, threads=threads, aside=threads > 1, **given) as prepared:
+        with timer("load network"):
+            network = _load_network(weights, threads)
+        with timer("prepare"):
+            case = prepared()
     prepare, infer = settings_for(network, method, memory_gb)
-    case, segmentation = segment_image(flair, network, prepare, infer, timer=timer, threads=threads, **given)
+    segmentation = segment_prepared(case, network, infer, timer)
     summary = summary_of(flair, network, case, segmentation, (prepare, infer), weights)
     summary["preparation_seconds"] = {stage: round(seconds, 3) for stage, seconds in case.seconds.items()}
     if examination is None:
@@ -171,17 +181,22 @@ def segment_image(
         `t1w`, `brain_mask`, `skull_stripped` of
         :func:`flairnb.prepare.case.prepare_case`.
     """
-    from flairnb.network.inference import predict
     from flairnb.prepare.case import prepare_case
 
     timer = StageTimer() if timer is None else timer
     with timer("prepare"):
         case = prepare_case(flair, settings=prepare, threads=threads, **given)
+    return case, segment_prepared(case, network, infer, timer)
+
+
+def segment_prepared(case: PreparedCase, network: Network, infer: InferSettings, timer: StageTimer) -> Segmentation:
+    """Apply the network to a prepared examination and come back to its FLAIR's grid."""
+    from flairnb.network.inference import predict
+
     with timer("network"):
         probability = predict(network.model, case.work, case.work_brain, infer)
     with timer("back to native"):
-        segmentation = back_to_native(probability, case, infer.threshold, infer.min_lesion_ml, network)
-    return case, segmentation
+        return back_to_native(probability, case, infer.threshold, infer.min_lesion_ml, network)
 
 
 def back_to_native(
@@ -248,6 +263,14 @@ def _load_network(weights: Path | str, threads: int) -> Network:
     with quiet_stderr():
         configure(threads)
         return load_network(weights)
+
+
+def _prepare_settings(weights: Path | str) -> PrepareSettings:
+    """Return how to prepare for a network that is not loaded yet."""
+    from flairnb import settings
+    from flairnb.network.weights import stored_spacing
+
+    return replace(settings.load("paper").prepare, spacing_mm=stored_spacing(weights))
 
 
 def settings_for(network: Network, method: str | None, memory_gb: float | None = None) -> tuple[PrepareSettings, InferSettings]:

@@ -127,6 +127,7 @@ def rooms(monkeypatch) -> SimpleNamespace:
     monkeypatch.setattr(inference, "size_multiple", lambda model: 16)
     monkeypatch.setattr(patient, "_load_network", load)
     monkeypatch.setattr(patient, "_find_weights", lambda weights: "fake")
+    monkeypatch.setattr("flairnb.network.weights.stored_spacing", lambda weights: 4.0)
     monkeypatch.setattr(patient_files, "_write_picture", lambda path, *_: path.write_bytes(b"picture"))
     return seen
 

@@ -221,11 +221,13 @@ def kinds() -> SimpleNamespace:
 @pytest.fixture
 def rooms(monkeypatch) -> SimpleNamespace:
     """Replace ANTs and the network by thresholds on the FLAIR; `seen` holds what preparation was given."""
+    from flairnb import parallel
     from flairnb.network import inference
     from flairnb.network.weights import Network
     from flairnb.prepare import case as case_module
     from flairnb.report import patient, patient_files
 
+    begun = parallel.begun
     seen = SimpleNamespace(flair=None, t1w=None, loaded=0)
 
     def prepare_case(flair, t1w=None, brain_mask=None, skull_stripped=False, settings=None, seed=0, threads=2):
@@ -242,10 +244,13 @@ def rooms(monkeypatch) -> SimpleNamespace:
         return Network(model=None, network=None, spacing_mm=4.0, threshold=0.5, sha256="ab" * 32, name="fake")
 
     monkeypatch.setattr(case_module, "prepare_case", prepare_case)
+    # Here, so that what it is given can be looked at.
+    monkeypatch.setattr(parallel, "begun", lambda work, *args, aside, **words: begun(work, *args, aside=False, **words))
     monkeypatch.setattr("flairnb.prepare.native.to_native", back)
     monkeypatch.setattr(inference, "predict", lambda model, work, brain, infer: np.clip(work / 2000, 0, 1).astype(np.float32))
     monkeypatch.setattr(inference, "size_multiple", lambda model: 16)
     monkeypatch.setattr(patient, "_load_network", load)
     monkeypatch.setattr(patient, "_find_weights", lambda weights: "fake")
+    monkeypatch.setattr("flairnb.network.weights.stored_spacing", lambda weights: 4.0)
     monkeypatch.setattr(patient_files, "_write_picture", lambda path, *_: path.write_bytes(b"picture"))
     return seen

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -15,7 +16,7 @@ import pytest
 
 from flairnb.errors import EnvironmentProblem, InputError
 from flairnb.images import Image, write_image
-from flairnb.parallel import DASK, check_address, each_case, on_cluster, slurm_options, slurm_workers
+from flairnb.parallel import DASK, begun, check_address, each_case, on_cluster, slurm_options, slurm_workers
 
 PROGRAM = Path(__file__).with_name("cluster_program.py")
 
@@ -129,3 +130,46 @@ def test_a_case_lost_beside_a_fatal_one_is_rescued_and_the_fatal_one_is_not():
     _one_by_one(Client(), abs, lost, results)
     assert lost == {1: (1,)} and results == {0: 0, 2: 2, 5: 5}
     assert asked == [(1,), (2,), (5,)]
+
+
+def _own_process(value: int) -> tuple[int, int]:
+    return os.getpid(), value + 1
+
+
+def _refuse(what: str) -> None:
+    raise InputError(f"{what}: expected a head, found none.")
+
+
+def _die_elsewhere(parent: int) -> int:
+    if os.getpid() != parent:
+        os._exit(9)
+    return 7
+
+
+def test_work_that_is_begun_is_done_in_another_process_or_here_when_asked_to():
+    with begun(_own_process, 1) as result:
+        process, value = result()
+    assert value == 2 and process != os.getpid()
+    with begun(_own_process, 1, aside=False) as result:
+        assert result() == (os.getpid(), 2)
+
+
+def test_an_error_of_work_that_is_begun_arrives_as_itself():
+    with pytest.raises(InputError, match="T1w: expected a head"), begun(_refuse, "T1w") as result:
+        result()
+
+
+def test_work_whose_process_is_lost_is_done_here(caplog):
+    with begun(_die_elsewhere, os.getpid()) as result:
+        assert result() == 7
+    assert "lost" in caplog.text
+
+
+def test_no_process_is_left_behind_when_the_block_fails():
+    import psutil
+
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    with pytest.raises(ZeroDivisionError), begun(time.sleep, 600):
+        _ = 1 / 0
+    left = [p for p in psutil.Process().children(recursive=True) if p.pid not in before and "resource_tracker" not in " ".join(p.cmdline())]
+    assert left == []

@@ -69,6 +69,7 @@ def fake_rooms(monkeypatch):
     monkeypatch.setattr(inference, "size_multiple", lambda model: 16)
     monkeypatch.setattr(patient, "_load_network", lambda weights, threads: network)
     monkeypatch.setattr(patient, "_find_weights", lambda weights: "fake")
+    monkeypatch.setattr("flairnb.network.weights.stored_spacing", lambda weights: 1.0)
     monkeypatch.setattr(patient_input, "check_heads", lambda *_args, **_words: None)  # the image here is smaller than a head
 
 
