@@ -131,8 +131,10 @@ def apply_transform(
     for axis, low in enumerate(lows):
         at[axis] -= low
     moved = ndimage.map_coordinates(np.asarray(image[box], dtype=np.float32), at, order=1, mode="constant", cval=0.0)
-    labels = ndimage.map_coordinates(np.asarray(mask[box], dtype=np.uint8), at, order=0, mode="constant", cval=0)
-    return _adjust(moved, transform), labels
+    marked = np.asarray(mask[box], dtype=np.uint8)
+    if not marked.any():
+        return _adjust(moved, transform), np.zeros(moved.shape, np.uint8)
+    return _adjust(moved, transform), ndimage.map_coordinates(marked, at, order=0, mode="constant", cval=0)
 
 
 def pull(transform: Transform, points_mm: NDArray) -> NDArray[np.float64]:
@@ -154,17 +156,17 @@ def _source_voxels(transform: Transform, shape: tuple[int, ...], spacing_mm: flo
     centre = (np.asarray(shape) - 1) / 2
     p = [(corner[a] + np.arange(patch) - centre[a]) * spacing_mm for a in range(3)]
     at = np.empty((3, patch, patch, patch), dtype=np.float32)
-    basis = [_basis(v, transform.control_mm) for v in p]
     for axis in range(3):
         row = transform.matrix[axis] / spacing_mm
         start = transform.translation_mm[axis] / spacing_mm + centre[axis]
         parts = [(row[a] * p[a] + (start if a == 0 else 0)).astype(np.float32) for a in range(3)]
-        at[axis] = parts[0][:, None, None] + parts[1][None, :, None] + parts[2][None, None, :]
-        if transform.control_mm is not None:
-            # The B-spline is a product of three axes: three small matrix products instead of 64 terms a voxel.
-            moves = np.tensordot(basis[0], transform.control_mm[axis] / spacing_mm, (1, 0))
-            moves = np.einsum("jb,ibc->ijc", basis[1], moves, optimize=True)
-            at[axis] += (moves.reshape(-1, moves.shape[-1]) @ basis[2].T).reshape(at[axis].shape).astype(np.float32)
+        np.add((parts[0][:, None] + parts[1][None, :])[:, :, None], parts[2], out=at[axis])
+    if transform.control_mm is not None:
+        # The B-spline is a product of three axes: three small products instead of 64 terms a voxel. The last is no matrix
+        # product, because the threads of BLAS would fight for the cores with those of TensorFlow.
+        first, second, third = (_basis(v, transform.control_mm).astype(np.float32) for v in p)
+        moves = second @ ((transform.control_mm / spacing_mm).astype(np.float32) @ third.T)
+        at += np.einsum("ia,dax->dix", first, moves.reshape(3, moves.shape[1], -1)).reshape(at.shape)
     return at
 
 

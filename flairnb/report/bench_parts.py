@@ -26,8 +26,8 @@ EDGES = (48, 64, 80, 96)
 #: Cases in cohorts that cost is fitted over, prepared and segmented; and of trainings that memory is looked at.
 COHORTS = (1, 2, 4, 8)
 TRAINING_COHORTS = (6, 24, 96, 387)
-#: Width, patch and batch of the updates that are timed: one of each is changed at a time.
-UPDATES = ((8, 48, 2), (8, 48, 4), (8, 64, 2), (16, 48, 2))
+#: Width, patch and batch of the updates that are timed: one of each is changed at a time; the last is the shipped network's.
+UPDATES = ((8, 48, 2), (8, 48, 4), (8, 64, 2), (16, 48, 2), (16, 64, 2))
 STEPS = 5
 
 

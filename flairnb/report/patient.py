@@ -114,12 +114,13 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     All files are written to a temporary folder beside `out_dir` and moved in
     when the last one is complete.
 
-    With two threads or more the examination is prepared in a second process
+    With two threads or more and a brain to extract, the examination is prepared in a second process
     while this one loads TensorFlow and the network: the stage ``prepare`` is
     what is left of it then, ``preparation_seconds`` the whole of it.
     """
     from flairnb import parallel
     from flairnb.prepare.case import prepare_case
+    from flairnb.prepare.stripped import looks_stripped
     from flairnb.report.patient_files import summary_of, t1w_facts, write_all
 
     timer = StageTimer()
@@ -138,7 +139,9 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
         weights = _find_weights(weights)
         check_method(method)
         prepare = _prepare_settings(weights)
-    with parallel.begun(prepare_case, flair, settings=prepare, threads=threads, aside=threads > 1, **given) as prepared:
+    # A second process costs some two seconds; without a brain to extract it would not earn them.
+    aside = threads > 1 and given["brain_mask"] is None and not given["skull_stripped"] and not looks_stripped(flair)
+    with parallel.begun(prepare_case, flair, settings=prepare, threads=threads, aside=aside, **given) as prepared:
         with timer("load network"):
             network = _load_network(weights, threads)
         with timer("prepare"):

@@ -9,8 +9,9 @@ again differs in more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,19 @@ def repeat_cases(run: Run) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
-    tools = Tools(run)
-    for subject in subjects(run):
-        rows += repeat_subject(subject, tools.methods(subject), run.seed)
+    from flairnb.parallel import each_case
+
+    cases = subjects(run)
+    threads = max(1, run.jobs // max(1, len(cases)))
+    calls = [(run, source, name, threads) for source, name in cases]
+    rows = [row for found in each_case(_repeat_one, calls, run.jobs) for row in found]
     return run.save(pd.DataFrame(rows, columns=list(COLUMNS)), "tables/retest.tsv")
+
+
+def _repeat_one(run: Run, source: str, name: str, threads: int) -> list[dict[str, Any]]:
+    """Return the rows of one case; none for a real one that cannot be read."""
+    subject = _real(run, name) if source == "real" else _simulated(run, source, name)
+    return [] if subject is None else repeat_subject(subject, _tools(run, threads).methods(subject), run.seed)
 
 
 def repeat_subject(subject: Subject, methods: dict[str, Callable[[Repeat], Segmentation]], seed: int) -> list[dict[str, Any]]:
@@ -129,34 +138,45 @@ def _against(first: tuple[NDArray, float] | None, mask: NDArray, volume: float, 
     return {"change": change, "dice_between": between, "dice": nan if reference is None else dice(reference, mask)}
 
 
-def subjects(run: Run) -> Iterator[Subject]:
-    """Yield the cases to repeat: spread over the run's validation cases with a lesion by volume, then real ones on disk."""
+def subjects(run: Run) -> list[tuple[str, str]]:
+    """Return source and name of the cases to repeat: spread over the validation cases with a lesion by volume, then real ones on disk."""
     wanted = breadth(run)
-    yield from _simulated(run, wanted)
+    source = "simulated" if run.settings.cohort.source == "phantom" else "cohort"
+    with_lesion = _by_volume(run)
+    found = [(source, with_lesion[at]) for at in spread(len(with_lesion), wanted.simulated)]
     if wanted.real:
-        yield from _real(run, wanted)
+        diseased = _diseased(run)["participant_id"].tolist()
+        found += [("real", diseased[at]) for at in spread(len(diseased), wanted.real)]
+    return found
 
 
-def _simulated(run: Run, wanted: Breadth) -> Iterator[Subject]:
+def _by_volume(run: Run) -> list[str]:
+    """Return the prepared validation cases with a lesion, the smallest load first."""
     from flairnb.images import read_mask
     from flairnb.naming import cohort_derivative
     from flairnb.prepare.cohort import read_prepared
 
     if not (run.work_dir / "tables/preparation.tsv").is_file():
-        return
-    source = "simulated" if run.settings.cohort.source == "phantom" else "cohort"
-    with_lesion = []
+        return []
+    found = []
     for participant in steps.prepared_ids(run, "validation"):
         path = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
         voxels = int(np.count_nonzero(read_mask(path))) if path.is_file() else 0
         if voxels:
-            case = read_prepared(run.work_dir, participant)
-            with_lesion.append((voxels * case.flair.voxel_volume_ml, participant, path))
-    with_lesion.sort()
-    for _, participant, path in [with_lesion[n] for n in spread(len(with_lesion), wanted.simulated)]:
-        case = read_prepared(run.work_dir, participant)
-        reference = read_mask(path, case.flair, "reference mask")
-        yield Subject(participant, source, Repeat(case.flair, case.brain_native), reference, _simulated_view(run, participant, wanted))
+            found.append((voxels * read_prepared(run.work_dir, participant).flair.voxel_volume_ml, participant))
+    return [participant for _, participant in sorted(found)]
+
+
+def _simulated(run: Run, source: str, participant: str) -> Subject:
+    from flairnb.images import read_mask
+    from flairnb.naming import cohort_derivative
+    from flairnb.prepare.cohort import read_prepared
+
+    case = read_prepared(run.work_dir, participant)
+    path = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
+    reference = read_mask(path, case.flair, "reference mask")
+    view = _simulated_view(run, participant, breadth(run))
+    return Subject(participant, source, Repeat(case.flair, case.brain_native), reference, view)
 
 
 def spread(n: int, wanted: int) -> list[int]:
@@ -181,38 +201,46 @@ def _simulated_view(run: Run, participant: str, wanted: Breadth) -> BaselineCase
     return looked(run, participant, tissue="lga" in wanted.baselines) if set(wanted.baselines) - {"threshold"} else None
 
 
-def _real(run: Run, wanted: Breadth) -> Iterator[Subject]:
+def _diseased(run: Run) -> pd.DataFrame:
+    from flairnb.report import real
+
+    found = real.find_cases(run)
+    return found[found["reference_mask"] != ""]
+
+
+def _real(run: Run, name: str) -> Subject | None:
     from flairnb.baselines.case import look_at
     from flairnb.images import read_image, read_mask
     from flairnb.prepare.case import prepare_case
-    from flairnb.report import real
     from flairnb.settings import load
 
-    found = real.find_cases(run)
-    diseased = found[found["reference_mask"] != ""]
-    for at in spread(len(diseased), wanted.real):
-        row = diseased.iloc[at]
-        try:
-            flair = read_image(row["flair"], "FLAIR")
-            t1w = read_image(row["t1w"], "T1w") if row["t1w"] else None
-            reference = read_mask(row["reference_mask"], flair, "reference mask")
-            coarse = prepare_case(flair, t1w, settings=load("demo").prepare, threads=run.jobs)
-            view = look_at(coarse, t1w, tissue="lga" in wanted.baselines)
-        except (FlairnbError, OSError) as error:
-            logger.warning("%s: left out (%s)", row["participant_id"], type(error).__name__)
-            continue
-        yield Subject(row["participant_id"], "real", Repeat(flair, coarse.brain_native), reference, view)
+    row = _diseased(run).set_index("participant_id").loc[name]
+    try:
+        flair = read_image(row["flair"], "FLAIR")
+        t1w = read_image(row["t1w"], "T1w") if row["t1w"] else None
+        reference = read_mask(row["reference_mask"], flair, "reference mask")
+        coarse = prepare_case(flair, t1w, settings=load("demo").prepare, threads=run.jobs)
+        view = look_at(coarse, t1w, tissue="lga" in breadth(run).baselines)
+    except (FlairnbError, OSError) as error:
+        logger.warning("%s: left out (%s)", name, type(error).__name__)
+        return None
+    return Subject(name, "real", Repeat(flair, coarse.brain_native), reference, view)
+
+
+@cache
+def _tools(run: Run, threads: int) -> Tools:
+    return Tools(run, threads)
 
 
 class Tools:
-    """The methods of a run, loaded once: the shipped network (the run's own where none serves) and the fitted ones."""
+    """The methods of a run, loaded once a process: the shipped network (the run's own where none serves) and the fitted ones."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, threads: int) -> None:
         from flairnb.network.onednn import configure
         from flairnb.network.weights import SHIPPED, load_network, shipped_names
         from flairnb.report.real import fitted_in
 
-        configure(run.jobs)
+        configure(threads)
         self.run, self.wanted = run, breadth(run)
         names = shipped_names() if run.settings.infer.shipped_spacing_mm else []
         self.name = "shipped" if names else "unet"

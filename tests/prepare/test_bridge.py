@@ -1,5 +1,8 @@
 """Coordinates and transforms survive the way to ANTs and back."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -42,3 +45,18 @@ def test_other_text_is_refused_as_transform(tmp_path):
     path.write_text("Parameters: 1 2 3\n")
     with pytest.raises(InputError, match="12 parameters"):
         bridge.read_xfm(path)
+
+
+def test_ants_comes_without_statsmodels_and_both_work_afterwards():
+    program = """
+import sys
+from flairnb.prepare.bridge import load_ants
+load_ants()
+assert "statsmodels.regression" not in sys.modules, "statsmodels was loaded"
+from ants.learn import decomposition
+import statsmodels.api as sm
+import statsmodels.formula.api as smf
+assert decomposition.sm.OLS is sm.OLS and callable(smf.ols) and type(sm).__name__ == "module"
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
