@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from itertools import islice
@@ -88,7 +90,7 @@ def begun(work: Callable[..., Any], *args: Any, aside: bool = True, **words: Any
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    pool = ProcessPoolExecutor(max_workers=1)
+    pool = ProcessPoolExecutor(max_workers=1, initializer=_end_with, initargs=(os.getpid(),))
     future = pool.submit(work, *args, **words)
 
     def result() -> Any:
@@ -104,6 +106,17 @@ def begun(work: Callable[..., Any], *args: Any, aside: bool = True, **words: Any
         yield result
     finally:
         pool.shutdown(wait=True, kill_workers=True)
+
+
+def _end_with(parent: int) -> None:
+    """Let this process end soon after its parent, which may be killed without a chance to say so."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
 
 
 def _on_workers(client: Any, work: Callable[..., Any], calls: Iterable[tuple]) -> list[Any]:

@@ -114,9 +114,10 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     All files are written to a temporary folder beside `out_dir` and moved in
     when the last one is complete.
 
-    With two threads or more and a brain to extract, the examination is prepared in a second process
-    while this one loads TensorFlow and the network: the stage ``prepare`` is
-    what is left of it then, ``preparation_seconds`` the whole of it.
+    With two threads or more and a brain to extract, the examination is
+    prepared in a second process while this one loads TensorFlow and the
+    network: the stage ``prepare`` is what is left of it then,
+    ``preparation_seconds`` the whole of it.
     """
     from flairnb import parallel
     from flairnb.prepare.case import prepare_case

@@ -173,3 +173,30 @@ def test_no_process_is_left_behind_when_the_block_fails():
         _ = 1 / 0
     left = [p for p in psutil.Process().children(recursive=True) if p.pid not in before and "resource_tracker" not in " ".join(p.cmdline())]
     assert left == []
+
+
+def test_the_second_process_ends_after_a_parent_that_was_killed(tmp_path):
+    import psutil
+
+    program = """
+import os, sys, time
+from pathlib import Path
+from flairnb.parallel import begun
+
+def work(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with begun(work, sys.argv[1]) as result:
+        result()
+"""
+    told = tmp_path / "pid"
+    parent = subprocess.Popen([sys.executable, "-c", program, str(told)])
+    until = time.monotonic() + 120
+    while not (told.is_file() and told.read_text()) and time.monotonic() < until:
+        time.sleep(0.1)
+    child = psutil.Process(int(told.read_text()))
+    parent.kill()
+    parent.wait(timeout=60)
+    child.wait(timeout=60)
