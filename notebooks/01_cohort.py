@@ -22,7 +22,7 @@
 #
 # - Reads: nothing, or your own `manifest.tsv` when you give `data_dir`.
 # - Leaves: `manifest.tsv` (one row an examination), the images under `rawdata/`, `tables/table1.tsv`.
-# - Takes: a minute in `demo`; about three seconds a patient.
+# - Takes: two minutes in `demo`; about three seconds of one core a patient.
 #
 # For research and teaching only, not for clinical use.
 

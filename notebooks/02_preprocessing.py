@@ -23,7 +23,7 @@
 #
 # - Reads: `manifest.tsv` from 01_cohort.
 # - Leaves: brain masks and prepared images under `derivatives/flairnb/`, `tables/preparation.tsv`.
-# - Takes: a few minutes in `demo`; half a minute a patient at full resolution.
+# - Takes: three minutes in `demo`; half a minute a patient at full resolution.
 #
 # For research and teaching only, not for clinical use.
 

@@ -23,7 +23,7 @@
 #
 # - Reads: the article's numbers (`data_manifest/paper_values.toml`), all earlier chapters' numbers, the trained network.
 # - Leaves: `tables/checks.tsv`, `tables/ablations.tsv`, `tables/ablations_training.tsv`, `tables/ledger.tsv`.
-# - Takes: two minutes in `demo`.
+# - Takes: less than a minute in `demo`.
 #
 # For research and teaching only, not for clinical use.
 

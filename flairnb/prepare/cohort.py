@@ -98,6 +98,23 @@ def read_prepared(work_dir: str | os.PathLike, participant_id: str) -> PreparedC
     )
 
 
+def read_work(work_dir: str | os.PathLike, participant_id: str) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Read what training and its checks need of a prepared case: FLAIR, reference mask and brain mask, all (A, B, C) on the work grid.
+
+    The reference is empty where no reader has marked the case.
+
+    Raises
+    ------
+    InputError
+        It was not prepared.
+    """
+    work = read_image(cohort_derivative(work_dir, participant_id, "FLAIR", space="work", desc="preproc"), "prepared FLAIR")
+    lesion = cohort_derivative(work_dir, participant_id, "mask", space="work", label="lesion", desc="manual")
+    reference = read_mask(lesion, work, "reference mask") if lesion.is_file() else np.zeros(work.data.shape, dtype=bool)
+    brain = read_mask(cohort_derivative(work_dir, participant_id, "mask", space="work", desc="brain"), work, "brain mask")
+    return work.data, reference, brain
+
+
 def _prepare_row(row: dict[str, Any], settings: PrepareSettings, work_dir: Path, root: Path) -> dict[str, Any]:
     participant = str(row["participant_id"])
     try:

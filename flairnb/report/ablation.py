@@ -63,14 +63,17 @@ def ablations(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `ablation`, `choice`, `participant_id`, `dice` with the reader, `seconds` of that choice's own work.
+        `ablation`, `choice`, `participant_id`, `dice` with the reader, `seconds` of that choice's own work
+        on this case's share of the cores; cases run side by side.
     """
     import pandas as pd
 
-    rows: list[tuple] = []
-    for subject in _subjects(run, run.settings.audit.cases):
-        rows += [*_tiles(subject), *_way_back(subject), *_brain(subject), *_thresholds(subject)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    from flairnb.parallel import each_case
+
+    cases = _middle(run, run.settings.audit.cases)
+    threads = max(1, run.jobs // max(1, len(cases)))
+    done = each_case(_ablate, [(run, participant, threads) for participant in cases], run.jobs)
+    return pd.DataFrame([row for rows in done for row in rows], columns=COLUMNS)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -83,19 +86,22 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index()
 
 
-def _subjects(run: Run, cases: int) -> Iterator[_Subject]:
+def _ablate(run: Run, participant: str, threads: int) -> list[tuple]:
+    """Return the rows of one case (in a process of its own)."""
     from flairnb.images import read_mask
     from flairnb.network.inference import predict
+    from flairnb.network.onednn import configure
     from flairnb.network.weights import load_network
     from flairnb.prepare.cohort import read_prepared
 
+    configure(threads)
     network = load_network(run.path(steps.MODEL))
-    for participant in _middle(run, cases):
-        case = read_prepared(run.work_dir, participant)
-        path = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
-        reference = read_mask(path, like=case.flair, what="reference mask")
-        probability = predict(network.model, case.work, case.work_brain, run.settings.infer)
-        yield _Subject(run, network, participant, case, reference, probability)
+    case = read_prepared(run.work_dir, participant)
+    path = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
+    reference = read_mask(path, like=case.flair, what="reference mask")
+    probability = predict(network.model, case.work, case.work_brain, run.settings.infer)
+    subject = _Subject(run, network, participant, case, reference, probability)
+    return [*_tiles(subject), *_way_back(subject), *_brain(subject), *_thresholds(subject)]
 
 
 def _middle(run: Run, cases: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -87,25 +87,26 @@ def preparation_quality(run: Run) -> pd.DataFrame:
     """
     import pandas as pd
 
+    from flairnb.parallel import each_case
+
+    cases = [(run, participant) for split in ("train", "validation") for participant in steps.prepared_ids(run, split)]
+    return pd.DataFrame(each_case(_quality_of, cases, run.jobs))
+
+
+def _quality_of(run: Run, participant: str) -> dict[str, Any]:
     from flairnb.evaluate.metrics import dice
     from flairnb.prepare.cohort import read_prepared
 
-    rows = []
-    for split in ("train", "validation"):
-        for participant in steps.prepared_ids(run, split):
-            case = read_prepared(run.work_dir, participant)
-            truth = derivative_path(anat_dir(run.work_dir / "derivatives" / "phantom", participant), participant, "mask", desc="brain")
-            inside = case.work[case.work_brain]
-            rows.append(
-                {
-                    "participant_id": participant,
-                    "brain_ml": float(np.count_nonzero(case.brain_native)) * case.flair.voxel_volume_ml,
-                    "brain_dice": dice(_mask(truth)[0], case.brain_native) if truth.is_file() else np.nan,
-                    "mean_in_brain": float(inside.mean()),
-                    "sd_in_brain": float(inside.std()),
-                }
-            )
-    return pd.DataFrame(rows)
+    case = read_prepared(run.work_dir, participant)
+    truth = derivative_path(anat_dir(run.work_dir / "derivatives" / "phantom", participant), participant, "mask", desc="brain")
+    inside = case.work[case.work_brain]
+    return {
+        "participant_id": participant,
+        "brain_ml": float(np.count_nonzero(case.brain_native)) * case.flair.voxel_volume_ml,
+        "brain_dice": dice(_mask(truth)[0], case.brain_native) if truth.is_file() else np.nan,
+        "mean_in_brain": float(inside.mean()),
+        "sd_in_brain": float(inside.std()),
+    }
 
 
 def round_trip(run: Run) -> pd.DataFrame:
@@ -119,16 +120,23 @@ def round_trip(run: Run) -> pd.DataFrame:
     """
     import pandas as pd
 
+    from flairnb.parallel import each_case
+
+    rows = each_case(_round_trip_of, [(run, participant) for participant in steps.prepared_ids(run, "validation")], run.jobs)
+    return pd.DataFrame([row for row in rows if row], columns=["participant_id", "dice"])
+
+
+def _round_trip_of(run: Run, participant: str) -> dict[str, Any] | None:
     from flairnb.evaluate.metrics import dice
+    from flairnb.prepare.cohort import read_prepared, read_work
     from flairnb.prepare.native import to_native
 
-    rows = []
-    for participant, case, reference in steps.prepared_cases(run, "validation"):
-        native = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
-        if native.is_file():
-            back = to_native(reference.astype(np.float32), case, order=1) >= 0.5
-            rows.append({"participant_id": participant, "dice": dice(_mask(native)[0], back)})
-    return pd.DataFrame(rows, columns=["participant_id", "dice"])
+    native = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
+    if not native.is_file():
+        return None
+    reference = read_work(run.work_dir, participant)[1]
+    back = to_native(reference.astype(np.float32), read_prepared(run.work_dir, participant), order=1) >= 0.5
+    return {"participant_id": participant, "dice": dice(_mask(native)[0], back)}
 
 
 def _mask(path) -> tuple[np.ndarray, np.ndarray]:

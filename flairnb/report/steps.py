@@ -8,12 +8,10 @@ row with its reason and never stops the others.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flairnb.errors import WorkFailed
 from flairnb.naming import cohort_derivative
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
     from flairnb.evaluate.cohort import CohortScores
     from flairnb.network.volumes import VolumeRecord
-    from flairnb.prepare.case import PreparedCase
     from flairnb.report.start import Run
 
 logger = logging.getLogger(__name__)
@@ -108,18 +105,6 @@ def prepared_ids(run: Run, split: str) -> list[str]:
     return [participant for participant in read_cohort(run, split)["participant_id"] if participant in ready]
 
 
-def prepared_cases(run: Run, split: str) -> Iterator[tuple[str, PreparedCase, NDArray[np.bool_]]]:
-    """Yield participant, prepared case and reference mask on the work grid, one at a time."""
-    from flairnb.images import read_mask
-    from flairnb.prepare.cohort import read_prepared
-
-    for participant in prepared_ids(run, split):
-        case = read_prepared(run.work_dir, participant)
-        path = cohort_derivative(run.work_dir, participant, "mask", space="work", label=LESION, desc="manual")
-        reference = read_mask(path, what="reference mask") if path.is_file() else np.zeros(case.work.shape, dtype=bool)
-        yield participant, case, reference
-
-
 def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
     """Train the network on the prepared training cases, or go on where a run stopped.
 
@@ -162,13 +147,13 @@ def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
 def training_volumes(run: Run) -> list[VolumeRecord]:
     """Write the prepared training cases as arrays that training maps into memory."""
     from flairnb.network.volumes import FolderSource, write_volume
+    from flairnb.prepare.cohort import read_work
 
-    folder = run.path("models/volumes/README").parent
-    for participant, case, reference in prepared_cases(run, "train"):
-        write_volume(folder, participant, case.work, reference, case.work_brain)
-    wanted = set(prepared_ids(run, "train"))
+    folder, wanted = run.path("models/volumes/README").parent, prepared_ids(run, "train")
+    for participant in wanted:
+        write_volume(folder, participant, *read_work(run.work_dir, participant))
     found = FolderSource(folder, run.settings.prepare.spacing_mm).records()
-    return [record for record in found if record.name in wanted]
+    return [record for record in found if record.name in set(wanted)]
 
 
 def volume_hashes(records: list[VolumeRecord]) -> list[str]:
