@@ -129,7 +129,7 @@ audit.widths().round(2)
 # %% [markdown]
 # ## Small choices, without training again
 #
-# One choice at a time in three validation patients of middling lesion volume: the step of the tiles, the way back to the
+# One choice at a time in a few validation patients of middling lesion volume: the step of the tiles, the way back to the
 # native grid, the border of the brain mask, the threshold. Grey lines are patients, bars medians.
 
 # %%
@@ -145,7 +145,7 @@ changes = ablation.summary(table)
 changes.round(3)
 
 # %% [markdown]
-# `change` is the median change of Dice against the run as it was. Three patients show which choices matter at all; they do
+# `change` is the median change of Dice against the run as it was. So few patients show which choices matter at all; they do
 # not measure by how much.
 #
 # ## Choices of training
