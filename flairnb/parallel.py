@@ -57,10 +57,22 @@ def each_case(work: Callable[..., Any], calls: Iterable[tuple], jobs: int = 1, d
     if address:
         with _connected(address) as client:
             return _on_workers(client, work, calls)
+    jobs = max(1, min(int(jobs), len(calls) if isinstance(calls, Sized) else int(jobs)))
+    return list(on_processes(work, calls, jobs))
+
+
+def on_processes(work: Callable[..., Any], calls: Iterable[tuple], jobs: int) -> Iterator[Any]:
+    """Yield ``work(*call)`` of every call in order, done by so many processes of this machine.
+
+    A process that has grown large is replaced between two cases. joblib warns of it; no case is lost, and the warning, which
+    names a folder of this machine, does not belong into a report.
+    """
+    import warnings
+
     from joblib import Parallel, delayed
 
-    jobs = max(1, min(int(jobs), len(calls) if isinstance(calls, Sized) else int(jobs)))
-    return list(Parallel(n_jobs=jobs, return_as="generator")(delayed(work)(*call) for call in calls))
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+    yield from Parallel(n_jobs=jobs, return_as="generator")(delayed(work)(*call) for call in calls)
 
 
 @contextmanager

@@ -80,12 +80,13 @@ def build_cohort(settings: Settings, work_dir: str | os.PathLike, jobs: int = 1)
 
 
 def _write_subjects(rows: list[dict[str, Any]], work_dir: Path, settings: Settings, jobs: int) -> list[dict[str, Any]]:
-    from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
-    calls = (delayed(ensure_subject)(row, work_dir, settings.seed, settings.cohort) for row in rows)
-    parallel = Parallel(n_jobs=max(1, int(jobs)), return_as="generator")
-    return list(tqdm(parallel(calls), total=len(rows), desc="phantoms", leave=False, disable=None))
+    from flairnb.parallel import on_processes
+
+    calls = ((row, work_dir, settings.seed, settings.cohort) for row in rows)
+    done = on_processes(ensure_subject, calls, max(1, int(jobs)))
+    return list(tqdm(done, total=len(rows), desc="phantoms", leave=False, disable=None))
 
 
 def ensure_subject(row: dict[str, Any], work_dir: Path, seed: int, settings: Any) -> dict[str, Any]:

@@ -93,9 +93,11 @@ def _ablate(run: Run, participant: str, threads: int) -> list[tuple]:
     from flairnb.network.onednn import configure
     from flairnb.network.weights import load_network
     from flairnb.prepare.cohort import read_prepared
+    from flairnb.report.quiet import quiet_stderr
 
-    configure(threads)
-    network = load_network(run.path(steps.MODEL))
+    with quiet_stderr():
+        configure(threads)
+        network = load_network(run.path(steps.MODEL))
     case = read_prepared(run.work_dir, participant)
     path = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
     reference = read_mask(path, like=case.flair, what="reference mask")

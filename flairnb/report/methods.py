@@ -216,9 +216,11 @@ def _loaded(folder: Path, changed_ns: int) -> Network:
     """Load a network once a process; `changed_ns` tells other weights in the same folder apart."""
     from flairnb.network.onednn import configure
     from flairnb.network.weights import load_network
+    from flairnb.report.quiet import quiet_stderr
 
-    configure()
-    return load_network(folder)
+    with quiet_stderr():
+        configure()
+        return load_network(folder)
 
 
 def _network(run: Run, network: Network) -> Callable[[PreparedCase], Found]:

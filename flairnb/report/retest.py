@@ -238,13 +238,15 @@ class Tools:
     def __init__(self, run: Run, threads: int) -> None:
         from flairnb.network.onednn import configure
         from flairnb.network.weights import SHIPPED, load_network, shipped_names
+        from flairnb.report.quiet import quiet_stderr
         from flairnb.report.real import fitted_in
 
-        configure(threads)
         self.run, self.wanted = run, breadth(run)
         names = shipped_names() if run.settings.infer.shipped_spacing_mm else []
         self.name = "shipped" if names else "unet"
-        self.network: Network = load_network(SHIPPED / names[-1] if names else run.path(steps.MODEL))
+        with quiet_stderr():
+            configure(threads)
+            self.network: Network = load_network(SHIPPED / names[-1] if names else run.path(steps.MODEL))
         self.fitted_in: Path | None = fitted_in(run)
 
     def methods(self, subject: Subject) -> dict[str, Callable[[Repeat], Segmentation]]:
