@@ -105,7 +105,7 @@ def read_work(work_dir: str | os.PathLike, participant_id: str) -> tuple[NDArray
 
     Raises
     ------
-    InputError
+    MissingDataError
         It was not prepared.
     """
     work = read_image(cohort_derivative(work_dir, participant_id, "FLAIR", space="work", desc="preproc"), "prepared FLAIR")

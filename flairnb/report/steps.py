@@ -149,11 +149,11 @@ def training_volumes(run: Run) -> list[VolumeRecord]:
     from flairnb.network.volumes import FolderSource, write_volume
     from flairnb.prepare.cohort import read_work
 
-    folder, wanted = run.path("models/volumes/README").parent, prepared_ids(run, "train")
-    for participant in wanted:
+    folder, wanted = run.path("models/volumes/README").parent, set(prepared_ids(run, "train"))
+    for participant in sorted(wanted):
         write_volume(folder, participant, *read_work(run.work_dir, participant))
     found = FolderSource(folder, run.settings.prepare.spacing_mm).records()
-    return [record for record in found if record.name in set(wanted)]
+    return [record for record in found if record.name in wanted]
 
 
 def volume_hashes(records: list[VolumeRecord]) -> list[str]:
