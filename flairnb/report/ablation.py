@@ -121,6 +121,8 @@ def _tiles(subject: _Subject) -> Iterator[tuple]:
     choices = {f"tiles, step {step}": replace(infer, method="tiled", step=step) for step in _steps(infer.patch)}
     choices["one pass"] = replace(infer, method="whole")
     for name, setting in choices.items():
+        if setting == infer:
+            continue  # that is the run as it was
 
         def make(setting=setting) -> NDArray[np.bool_]:
             return subject.native(predict(subject.network.model, subject.case.work, subject.case.work_brain, setting))
