@@ -4,7 +4,8 @@ The template's mask is a few millimetres off at the vertex, the sinuses and
 the skull base. Joint intensity histograms inside and around it tell brain
 from dura, bone, fat and eyes in this very examination; a distance term holds
 the surface near the template's, a smoothness term keeps it closed, and an
-opening cuts thin bridges to what touches the brain.
+opening cuts thin bridges to what touches the brain. Of two images, what is
+fluid on both comes off last.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Refinement:
     opening_mm: float = 3.0
     closing_mm: float = 6.0
     bins: int = 24
+    fluid: float = 0.6
 
 
 def refine_brain(
@@ -80,9 +82,55 @@ def refine_brain(
         if not mask.any():
             return np.asarray(prior, np.float32)
         distance = signed_distance(mask, spacing_mm)
+    if len(images) == 2:
+        mask = without_fluid(mask, images, distance, spacing_mm, options, None if covered is None else covered[box])
+    distance = signed_distance(mask, spacing_mm)
     out = np.zeros(prior_mask.shape, dtype=np.float32)
     out[box] = np.clip(0.5 + 0.5 * distance / spacing_mm, 0, 1)
     return out
+
+
+def without_fluid(
+    mask: NDArray[np.bool_],
+    images: Sequence[NDArray],
+    distance: NDArray[np.float32],
+    spacing_mm: float,
+    options: Refinement,
+    covered: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """Take the fluid between brain and dura off a mask; sulci and ventricles stay, closed as in `clean_shape`.
+
+    In an atrophied head on thick slices the odds alone do not stop the surface
+    in the fluid, which looks like the fluid inside the brain. Fluid is what is
+    dark in every image: darker than ``fluid`` times the median of the core.
+    `refine_brain` does this only with two images: a lesion that is dark on the
+    T1w is bright on the FLAIR and stays.
+
+    Parameters
+    ----------
+    mask : (I, J, K) bool array
+    images : sequence of (I, J, K) arrays
+        On the mask's grid.
+    distance : (I, J, K) array
+        To the mask's surface, mm, positive inside; the core is everything
+        deeper than twice ``core_mm``.
+    spacing_mm, options, covered
+        As in `refine_brain`.
+
+    Returns
+    -------
+    (I, J, K) bool array
+        Inside `mask`; the mask itself where there is no core.
+    """
+    core = distance > 2 * options.core_mm
+    dark = np.ones(mask.shape, dtype=bool)
+    for number, image in enumerate(images):
+        seen = covered if covered is not None and number == 0 and len(images) > 1 else np.ones(mask.shape, dtype=bool)
+        if not (core & seen).any():
+            return mask
+        dark &= (image < options.fluid * np.median(image[core & seen])) | ~seen
+    tissue = clean_shape(mask & ~dark, spacing_mm, options) & mask
+    return tissue if tissue.any() else mask
 
 
 def signed_distance(mask: NDArray[np.bool_], spacing_mm: float) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from flairnb.prepare.refine import Refinement, clean_shape, largest_part, refine_brain, signed_distance
+from flairnb.prepare.refine import Refinement, clean_shape, largest_part, refine_brain, signed_distance, without_fluid
 
 
 def ball(radius, spacing=3.0, n=57, centre=None):
@@ -29,6 +29,50 @@ def test_eye_joined_by_a_thin_nerve_is_cut_off(rng):
     image = np.where(brain | eye | nerve, 0.6, 0.1) + rng.normal(0, 0.03, brain.shape)
     out = refine_brain([np.clip(image, 0, 1)], brain.astype(np.float32), 3.0) > 0.5
     assert not out[eye & ~brain].any()
+
+
+def atrophied_head(rng):
+    """A brain of 48 mm in fluid of 60 mm, dark bone and bright scalp around; a ventricle, a narrow sulcus, a lesion at the surface."""
+    brain, skull = ball(48), ball(60)
+    index = np.indices(brain.shape)
+    sulcus = brain & ~ball(36) & (abs(index[1] - 27) < 1) & (index[0] > 28)
+    fluid = (skull & ~brain) | ball(12) | sulcus
+    lesion = brain & ball(9, centre=(28, 14, 28))
+    t1w = np.where(fluid | lesion, 0.15, np.where(brain, 0.7, np.where(ball(66), 0.05, 0.9)))
+    flair = np.where(fluid, 0.1, np.where(lesion, 0.9, np.where(brain, 0.5, np.where(ball(66), 0.05, 0.6))))
+    noise = [rng.normal(0, 0.02, brain.shape) for _ in range(2)]
+    return brain, lesion, sulcus, [np.clip(t1w + noise[0], 0, 1), np.clip(flair + noise[1], 0, 1)]
+
+
+def test_fluid_around_an_atrophied_brain_comes_off_and_what_it_encloses_stays(rng):
+    brain, lesion, sulcus, images = atrophied_head(rng)
+    prior = ball(57)
+    kept = without_fluid(prior, images, signed_distance(prior, 3.0), 3.0, Refinement())
+    dice = 2 * (kept & brain).sum() / (kept.sum() + brain.sum())
+    assert 2 * (prior & brain).sum() / (prior.sum() + brain.sum()) < 0.8 and dice > 0.97
+    assert kept[lesion].all() and kept[ball(12)].all() and kept[sulcus & ball(42)].all()
+
+
+def test_two_priors_end_in_one_mask_where_fluid_surrounds_the_brain(rng):
+    _, _, _, images = atrophied_head(rng)
+    tight, wide = (refine_brain(images, ball(radius).astype(np.float32), 3.0) > 0.5 for radius in (50, 57))
+    assert 2 * (tight & wide).sum() / (tight.sum() + wide.sum()) > 0.99
+
+
+def test_where_the_first_image_has_no_data_the_second_says_what_is_fluid(rng):
+    brain, _, _, images = atrophied_head(rng)
+    covered = np.ones(brain.shape, dtype=bool)
+    covered[:, :, 30:] = False
+    images[0] = np.where(covered, images[0], 0)
+    prior = ball(57)
+    kept = without_fluid(prior, images, signed_distance(prior, 3.0), 3.0, Refinement(), covered)
+    assert 2 * (kept & brain).sum() / (kept.sum() + brain.sum()) > 0.97
+
+
+def test_without_a_core_no_fluid_is_looked_for():
+    small = ball(8)
+    images = [np.zeros(small.shape)] * 2
+    np.testing.assert_array_equal(without_fluid(small, images, signed_distance(small, 3.0), 3.0, Refinement()), small)
 
 
 def test_prior_without_core_is_returned_unchanged():
