@@ -107,6 +107,11 @@ def _width(model: keras.Model) -> int:
     return int(model.get_layer("logits").kernel.shape[-2])
 
 
+def compile_for(model: keras.Model) -> None:
+    """Compile a model for `predict` before there is a volume, by a pass over the smallest one that it takes."""
+    _forward(model)(np.zeros((size_multiple(model),) * 3, np.float32))
+
+
 @lru_cache(maxsize=2)
 def _forward(model: keras.Model) -> Forward:
     """Compile the model once for all sizes; (i, j, k) in, lesion probability (i, j, k) out."""

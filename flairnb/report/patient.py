@@ -116,7 +116,7 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
 
     With two threads or more and a brain to extract, the examination is
     prepared in a second process while this one loads TensorFlow and the
-    network: the stage ``prepare`` is what is left of it then,
+    network and compiles it: the stage ``prepare`` is what is left of it then,
     ``preparation_seconds`` the whole of it.
     """
     from flairnb import parallel
@@ -146,6 +146,8 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
         with timer("load network"):
             network = _load_network(weights, threads)
         with timer("prepare"):
+            if aside:
+                _compile(network)
             case = prepared()
     prepare, infer = settings_for(network, method, memory_gb)
     segmentation = segment_prepared(case, network, infer, timer)
@@ -267,6 +269,14 @@ def _load_network(weights: Path | str, threads: int) -> Network:
     with quiet_stderr():
         configure(threads)
         return load_network(weights)
+
+
+def _compile(network: Network) -> None:
+    from flairnb.network.inference import compile_for
+    from flairnb.report.quiet import quiet_stderr
+
+    with quiet_stderr():
+        compile_for(network.model)
 
 
 def _prepare_settings(weights: Path | str) -> PrepareSettings:

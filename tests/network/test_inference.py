@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flairnb.errors import InputError, SettingsError
-from flairnb.network.inference import _pieces, memory_needed_gb, predict, size_multiple, split_counts, tile_starts
+from flairnb.network.inference import _forward, _pieces, compile_for, memory_needed_gb, predict, size_multiple, split_counts, tile_starts
 from flairnb.network.unet import build_unet
 from flairnb.settings import load
 
@@ -46,6 +46,14 @@ def test_probability_covers_the_brain_and_is_zero_outside(model, case, method):
 def test_a_second_run_gives_the_same_bits(model, case, method):
     first, second = (predict(model, *case, infer(method=method)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_compiling_ahead_changes_no_bit_and_leaves_nothing_to_compile(model, case, monkeypatch):
+    before = predict(model, *case, infer(method="whole"))
+    _forward.cache_clear()
+    compile_for(model)
+    monkeypatch.setattr(type(model), "__call__", None)  # a second tracing would call the model again
+    np.testing.assert_array_equal(predict(model, *case, infer(method="whole")), before)
 
 
 def test_with_flips_a_mirrored_brain_gives_the_mirrored_answer(model, case):
