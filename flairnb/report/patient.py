@@ -146,8 +146,6 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
         with timer("load network"):
             network = _load_network(weights, threads)
         with timer("prepare"):
-            if aside:
-                _compile(network)
             case = prepared()
     prepare, infer = settings_for(network, method, memory_gb)
     segmentation = segment_prepared(case, network, infer, timer)
@@ -262,21 +260,17 @@ def _find_weights(weights: str | os.PathLike | None) -> Path | str:
 
 
 def _load_network(weights: Path | str, threads: int) -> Network:
+    """Load and compile: all that can be done before there is a prepared examination."""
+    from flairnb.network.inference import compile_for
     from flairnb.network.onednn import configure
     from flairnb.network.weights import load_network
     from flairnb.report.quiet import quiet_stderr
 
     with quiet_stderr():
         configure(threads)
-        return load_network(weights)
-
-
-def _compile(network: Network) -> None:
-    from flairnb.network.inference import compile_for
-    from flairnb.report.quiet import quiet_stderr
-
-    with quiet_stderr():
+        network = load_network(weights)
         compile_for(network.model)
+    return network
 
 
 def _prepare_settings(weights: Path | str) -> PrepareSettings:

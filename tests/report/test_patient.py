@@ -67,7 +67,6 @@ def fake_rooms(monkeypatch):
     monkeypatch.setattr(case_module, "prepare_case", prepare_case)
     monkeypatch.setattr(inference, "predict", predict)
     monkeypatch.setattr(inference, "size_multiple", lambda model: 16)
-    monkeypatch.setattr(inference, "compile_for", lambda model: None)
     monkeypatch.setattr(patient, "_load_network", lambda weights, threads: network)
     monkeypatch.setattr(patient, "_find_weights", lambda weights: "fake")
     monkeypatch.setattr("flairnb.network.weights.stored_spacing", lambda weights: 1.0)
