@@ -90,13 +90,14 @@ bench_page.patients(measured).round(2)
 # %% [markdown]
 # `floor_s`: the network's additions and multiplications for this brain, at the rate at which this machine multiplies
 # large matrices. No program that does these operations one by one gets below it. `processor_s` adds up what all
-# cores worked. The machine, and how busy it was before each part (`load`, waiting programs):
+# cores worked. The machine, and how busy it was in the minute before each part (`load`, running programs; all parts but
+# `agreement` were measured in one run, so this is mostly the part before):
 
 # %%
 bench_page.machine()
 
 # %% [markdown]
-# A load well above 0 means that something else was running: such a part is not to be trusted.
+# A load above the number of cores means that something else was running, too: such a part is not to be trusted.
 
 # %%
 run.keep(bench_page.chart(measured), "benchmark")
