@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,22 @@ if TYPE_CHECKING:
 # information is summed in changing order: results differ in the last digits first, then in the mask.
 os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
+# What ANTs imports for its plots, statistics and regressions, none of which is called here, with the names that it takes
+# from each: three quarters of the time of its import.
+_NOT_NEEDED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("statsmodels", "statsmodels.api", "statsmodels.formula", "statsmodels.formula.api"), ()),
+    **dict.fromkeys(("matplotlib", "matplotlib.animation", "matplotlib.gridspec", "matplotlib.lines", "matplotlib.mlab"), ()),
+    **dict.fromkeys(("matplotlib.patches", "matplotlib.patheffects", "matplotlib.pyplot"), ()),
+    **dict.fromkeys(("mpl_toolkits", "mpl_toolkits.axes_grid1"), ()),
+    "mpl_toolkits.axes_grid1.inset_locator": ("inset_axes",),
+    "sklearn": (),
+    "sklearn.preprocessing": ("PolynomialFeatures",),
+    "sklearn.linear_model": ("LinearRegression",),
+    "scipy.stats": ("pearsonr", "rankdata"),
+    "pandas": ("DataFrame",),
+    "requests": (),
+}
+
 _RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -47,7 +63,7 @@ def load_ants(seed: int = 0) -> ModuleType:
         antspyx is not installed.
     """
     try:
-        with _postponed("statsmodels.api", "statsmodels.formula", "statsmodels.formula.api"):
+        with _postponed(_NOT_NEEDED):
             import ants
     except ImportError as error:
         raise EnvironmentProblem(f"expected the package antspyx, cannot import it ({error}). Run `make setup`.") from error
@@ -57,7 +73,11 @@ def load_ants(seed: int = 0) -> ModuleType:
 
 
 class _Postponed(ModuleType):
-    """Stands for a module that is loaded at its first use."""
+    """Stands for a module that is loaded at its first use; `late` are the names that may be imported from it before."""
+
+    def __init__(self, name: str, late: tuple[str, ...]) -> None:
+        super().__init__(name)
+        self.__dict__.update({attribute: _late(name, attribute) for attribute in late})
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("__"):
@@ -65,19 +85,25 @@ class _Postponed(ModuleType):
         below = sys.modules.get(f"{self.__name__}.{attribute}")
         if below is not None:
             return below
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
+        library = self.__name__.partition(".")[0]
+        for name in [n for n, m in sys.modules.items() if isinstance(m, _Postponed) and n.partition(".")[0] == library]:
+            del sys.modules[name]
         return getattr(importlib.import_module(self.__name__), attribute)
 
 
-@contextmanager
-def _postponed(*names: str) -> Iterator[None]:
-    """Let imports inside a block get modules that load at their first use; what is loaded already stays as it is.
+def _late(module: str, name: str) -> Callable[..., Any]:
+    """Return what stands for a function or class of a module that is loaded at the first call."""
 
-    ANTs imports statsmodels for two functions that nothing here calls: a third
-    of the time of its import.
-    """
-    waiting = {name: _Postponed(name) for name in names if name not in sys.modules}
+    def call(*args: Any, **words: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(*args, **words)
+
+    return call
+
+
+@contextmanager
+def _postponed(modules: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
+    """Let imports inside a block get modules that load at their first use; what is loaded already stays as it is."""
+    waiting = {name: _Postponed(name, late) for name, late in modules.items() if name not in sys.modules}
     sys.modules.update(waiting)
     try:
         yield

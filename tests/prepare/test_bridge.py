@@ -47,16 +47,34 @@ def test_other_text_is_refused_as_transform(tmp_path):
         bridge.read_xfm(path)
 
 
-def test_ants_comes_without_statsmodels_and_both_work_afterwards():
+def test_ants_comes_without_what_nothing_calls_and_all_of_it_works_afterwards(tmp_path):
     program = """
 import sys
-from flairnb.prepare.bridge import load_ants
-load_ants()
-assert "statsmodels.regression" not in sys.modules, "statsmodels was loaded"
+import numpy as np
+from flairnb.prepare.bridge import load_ants, to_ants
+ants = load_ants()
+loaded = {name.partition(".")[0] for name in sys.modules} & {"matplotlib", "mpl_toolkits", "pandas", "requests", "sklearn", "statsmodels"}
+assert not loaded and "scipy.stats" not in sys.modules, f"loaded: {loaded}"
+
+rng = np.random.default_rng(3)
+first, second = (to_ants(rng.random((12, 13, 14)), np.eye(4)) for _ in range(2))
+assert ants.label_stats(first, (second > 0.5) * 1)["LabelValue"].nunique() == 2, "pandas"
+assert ants.rank_intensity(first).numpy().max() > 0.9, "scipy.stats"
+assert abs(ants.regression_match_image(first, first).numpy() - first.numpy()).max() < 1e-3, "sklearn"
+import matplotlib
+matplotlib.use("Agg")
+ants.plot(first, filename=sys.argv[1])
+
 from ants.learn import decomposition
+import pandas as pd
+import scipy.stats
 import statsmodels.api as sm
 import statsmodels.formula.api as smf
+assert decomposition.pearsonr([1, 2, 3], [2, 4, 6])[0] == scipy.stats.pearsonr([1, 2, 3], [2, 4, 6])[0]
 assert decomposition.sm.OLS is sm.OLS and callable(smf.ols) and type(sm).__name__ == "module"
+assert decomposition.pd.concat is pd.concat and isinstance(decomposition.DataFrame({"a": [1]}), pd.DataFrame)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    picture = tmp_path / "plot.png"
+    done = subprocess.run([sys.executable, "-c", program, str(picture)], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+    assert picture.stat().st_size > 1000
