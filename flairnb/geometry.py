@@ -243,3 +243,37 @@ def near_distance(mask: NDArray[np.bool_], reach_vox: int) -> NDArray[np.float32
             np.minimum(least[:-shift], farther[shift:], out=least[:-shift])
     squared[squared > reach_vox**2] = far
     return np.sqrt(squared.astype(np.float32))
+
+
+def fill_holes(mask: NDArray[np.bool_], across: int | None = None) -> NDArray[np.bool_]:
+    """Fill what a mask encloses, in 3D or slice by slice.
+
+    Parameters
+    ----------
+    mask : (I, J, K) bool array
+    across : int, optional
+        The slices' axis: then each slice is filled by itself.
+
+    Returns
+    -------
+    (I, J, K) bool array
+        The mask and the background that no way through faces leads from to the
+        volume's (the slice's) border.
+
+    Notes
+    -----
+    Equal to `scipy.ndimage.binary_fill_holes`, which dilates from the border
+    until nothing changes; this labels the background once.
+    """
+    from scipy import ndimage
+
+    structure = ndimage.generate_binary_structure(mask.ndim, 1)
+    if across is not None:
+        np.moveaxis(structure, across, 0)[[0, 2]] = False
+    labels, count = ndimage.label(~mask, structure)
+    outside = np.zeros(count + 1, dtype=bool)
+    for axis in range(mask.ndim):
+        if axis != across:
+            outside[np.take(labels, (0, -1), axis)] = True
+    outside[0] = False
+    return ~outside[labels]

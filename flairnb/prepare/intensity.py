@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flairnb.geometry import Grid, resample, spacing_mm
+from flairnb.geometry import Grid, fill_holes, resample, spacing_mm
 
 
 def tame(data: NDArray, low: float = 0.5, high: float = 99.5) -> NDArray[np.float32]:
@@ -78,9 +78,7 @@ def head_mask(data: NDArray) -> NDArray[np.bool_]:
     head = labels == int(np.argmax(sizes))
     head = ndimage.binary_closing(np.pad(head, 3), iterations=3)[3:-3, 3:-3, 3:-3]
     for axis in range(3):
-        for index in range(head.shape[axis]):
-            cut = tuple(index if a == axis else slice(None) for a in range(3))
-            head[cut] = ndimage.binary_fill_holes(head[cut])
+        head = fill_holes(head, across=axis)
     return head
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flairnb.geometry import mask_box
+from flairnb.geometry import fill_holes, mask_box, near_distance
 
 
 @dataclass(frozen=True)
@@ -191,16 +191,19 @@ def _smooth_posterior(odds: NDArray, spacing_mm: float, options: Refinement, ste
 
 def clean_shape(mask: NDArray[np.bool_], spacing_mm: float, options: Refinement) -> NDArray[np.bool_]:
     """Cut thin bridges, keep the largest part, close sulci and fill holes."""
-    from scipy import ndimage
 
-    opened = largest_part(ndimage.distance_transform_edt(mask) * spacing_mm > options.opening_mm)
+    def within(limit_mm: float, target: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        distance = near_distance(target, int(np.ceil(limit_mm / spacing_mm)))
+        return distance.astype(np.float64) * spacing_mm <= limit_mm
+
+    opened = largest_part(~within(options.opening_mm, ~mask))
     if not opened.any():
         opened = largest_part(mask)
-    mask = mask & (ndimage.distance_transform_edt(~opened) * spacing_mm <= options.opening_mm)
+    mask = mask & within(options.opening_mm, opened)
     pad = int(np.ceil(options.closing_mm / spacing_mm)) + 1
-    grown = ndimage.distance_transform_edt(~np.pad(mask, pad)) * spacing_mm <= options.closing_mm
-    closed = ndimage.distance_transform_edt(grown) * spacing_mm > options.closing_mm
-    return ndimage.binary_fill_holes(closed[pad:-pad, pad:-pad, pad:-pad])
+    grown = within(options.closing_mm, np.pad(mask, pad))
+    closed = ~within(options.closing_mm, ~grown)
+    return fill_holes(closed[pad:-pad, pad:-pad, pad:-pad])
 
 
 def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

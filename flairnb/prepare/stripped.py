@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from flairnb.geometry import fill_holes
 from flairnb.images import Image
 
 # A whole head, even defaced, fills 2.5 litres and more; a brain at most 2.
@@ -36,14 +37,7 @@ def stripped_mask(flair: Image) -> NDArray[np.bool_]:
         sizes = np.bincount(labels.ravel())
         sizes[0] = 0
         mask = labels == int(np.argmax(sizes))
-    return _filled(mask)
-
-
-def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill dark CSF: holes in 3D, and holes within each slice of the thickest axis."""
-    from scipy import ndimage
-
-    return ndimage.binary_fill_holes(mask)
+    return fill_holes(mask)
 
 
 def background(data: NDArray) -> float:

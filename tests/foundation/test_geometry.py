@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from flairnb.errors import GeometryError
 from flairnb.geometry import (
     Grid,
     canonical_axes,
     check_same_grid,
+    fill_holes,
     is_same_grid,
     isotropic_grid,
     mask_box,
@@ -156,3 +158,21 @@ def test_near_distance_of_an_empty_mask_is_beyond_the_reach():
 def test_near_distance_refuses_a_reach_that_16_bits_cannot_hold(reach):
     with pytest.raises(GeometryError, match="reach: expected 1 to 120"):
         near_distance(np.ones((2, 2, 2), bool), reach)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.75, 0.9, 1.0])
+@pytest.mark.parametrize("shape", [(9, 10, 11), (1, 6, 7), (5, 2, 8), (4, 5, 1)])
+def test_filled_holes_equal_scipys(rng, share, shape):
+    mask = rng.random(shape) < share
+    np.testing.assert_array_equal(fill_holes(mask), ndimage.binary_fill_holes(mask))
+    for across in range(3):
+        slices = [ndimage.binary_fill_holes(part) for part in np.moveaxis(mask, across, 0)]
+        np.testing.assert_array_equal(fill_holes(mask, across), np.moveaxis(np.array(slices), 0, across))
+
+
+def test_a_tunnel_is_no_hole_in_3d_but_one_in_the_slices_that_it_crosses():
+    mask = np.ones((5, 5, 5), bool)
+    mask[2, 2, :] = False
+    assert not fill_holes(mask)[2, 2].any()
+    assert fill_holes(mask, across=2).all()
+    assert not fill_holes(mask, across=0)[2, 2].any()

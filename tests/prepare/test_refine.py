@@ -108,3 +108,17 @@ def test_refinement_repeats_bit_for_bit(rng, channels):
     images = [i[:31, :31, :33] for i in images]
     a, b = (refine_brain(images, prior.astype(np.float32), 3.0) for _ in range(2))
     np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("spacing", [1.0, 1.7, 2.0, np.nextafter(2.0, 3), 4.0])
+def test_clean_shape_opens_and_closes_by_balls_of_true_distance(rng, spacing):
+    options = Refinement()
+    mask = ndimage.gaussian_filter(rng.normal(size=(30, 27, 33)), 4.0 / spacing) > 0
+    mask[:, :, 0] |= rng.random((30, 27)) < 0.5
+    depth = ndimage.distance_transform_edt(mask) * spacing
+    opened = largest_part(depth > options.opening_mm)
+    kept = mask & (ndimage.distance_transform_edt(~opened) * spacing <= options.opening_mm)
+    pad = int(np.ceil(options.closing_mm / spacing)) + 1
+    grown = ndimage.distance_transform_edt(~np.pad(kept, pad)) * spacing <= options.closing_mm
+    closed = (ndimage.distance_transform_edt(grown) * spacing > options.closing_mm)[pad:-pad, pad:-pad, pad:-pad]
+    np.testing.assert_array_equal(clean_shape(mask, spacing, options), ndimage.binary_fill_holes(closed))
