@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -33,11 +36,17 @@ def sample_slabs(data: NDArray, affine: ArrayLike, grid: Grid, order: int = 1) -
     count = round(float(grid.spacing_mm[axis]) / source_mm) if order else 1
     if count <= 1:
         return resample(data, affine, grid, order=order)
-    total = np.zeros(grid.shape, dtype=np.float32)
-    for offset in (np.arange(count) + 0.5) / count - 0.5:
+
+    def at(offset: float) -> NDArray[np.float32]:
         moved = np.asarray(grid.affine, float).copy()
         moved[:3, 3] += moved[:3, axis] * offset
-        total += resample(data, affine, Grid(grid.shape, moved), order=order)
+        return resample(data, affine, Grid(grid.shape, moved), order=order)
+
+    total = np.zeros(grid.shape, dtype=np.float32)
+    # SciPy samples without Python's lock. The sum keeps its order, so the result does not depend on the threads.
+    with ThreadPoolExecutor(min(count, os.cpu_count() or 1)) as pool:
+        for part in pool.map(at, (np.arange(count) + 0.5) / count - 0.5):
+            total += part
     return total / np.float32(count)
 
 
