@@ -75,10 +75,13 @@ def temper(probability: ArrayLike, temperature: float) -> NDArray[np.float32]:
         raise InputError(f"temperature: expected a number above 0, found {temperature}.")
     if temperature == 1.0:
         return p
-    power = np.float32(1.0 / temperature)
+    power, out = np.float32(1.0 / temperature), p.copy()
+    between = (p > 0) & (p < 1)  # most of an image is air: powers are taken where they change something
+    some = p[between]
     with np.errstate(under="ignore"):
-        yes, no = p**power, (1 - p) ** power
-    return (yes / (yes + no)).astype(np.float32)
+        yes, no = some**power, (1 - some) ** power
+    out[between] = yes / (yes + no)
+    return out
 
 
 def fit_temperature(probability: ArrayLike, lesion: ArrayLike, weight: ArrayLike | None = None) -> float:
