@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flairnb.geometry import Grid, check_same_grid, isotropic_grid
 from flairnb.images import Image
+from flairnb.parallel import side_by_side
 from flairnb.prepare import bridge, find_brain
 from flairnb.prepare.intensity import is_wrapped, smooth_sample
 from flairnb.prepare.n4 import bias_field, spread_field
@@ -118,8 +119,7 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
     grid = isotropic_grid(flair.shape, flair.affine, settings.spacing_mm)
     with timer("resample"):
         clean = np.where(is_wrapped(flair.data), 0, flair.data).astype(np.float32)
-        work = to_work(clean, flair.affine, grid)
-        work_brain = mask_to_work(found.mask, flair.affine, grid)
+        work, work_brain = side_by_side(lambda: to_work(clean, flair.affine, grid), lambda: mask_to_work(found.mask, flair.affine, grid))
     if settings.n4_flair:
         with timer("n4"):
             work = work / _flair_field(clean, flair, found, settings, grid)

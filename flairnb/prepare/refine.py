@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flairnb.geometry import fill_holes, mask_box, near_distance
+from flairnb.parallel import side_by_side
 
 
 @dataclass(frozen=True)
@@ -145,8 +146,7 @@ def signed_distance(mask: NDArray[np.bool_], spacing_mm: float) -> NDArray[np.fl
     """
     from scipy import ndimage
 
-    inner = ndimage.distance_transform_edt(mask)
-    outer = ndimage.distance_transform_edt(~mask)
+    inner, outer = side_by_side(lambda: ndimage.distance_transform_edt(mask), lambda: ndimage.distance_transform_edt(~mask))
     return ((inner - outer - np.where(mask, 0.5, -0.5)) * spacing_mm).astype(np.float32)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flairnb.geometry import Grid, resample, spacing_mm
+from flairnb.parallel import side_by_side
 from flairnb.prepare.intensity import smooth_sample
 
 
@@ -43,10 +43,9 @@ def sample_slabs(data: NDArray, affine: ArrayLike, grid: Grid, order: int = 1) -
         return resample(data, affine, Grid(grid.shape, moved), order=order)
 
     total = np.zeros(grid.shape, dtype=np.float32)
-    # SciPy samples without Python's lock. The sum keeps its order, so the result does not depend on the threads.
-    with ThreadPoolExecutor(min(count, os.cpu_count() or 1)) as pool:
-        for part in pool.map(at, (np.arange(count) + 0.5) / count - 0.5):
-            total += part
+    # The sum keeps its order, so the result does not depend on the threads.
+    for part in side_by_side(*(partial(at, offset) for offset in (np.arange(count) + 0.5) / count - 0.5)):
+        total += part
     return total / np.float32(count)
 
 
