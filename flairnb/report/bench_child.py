@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import resource
@@ -68,4 +70,5 @@ def main(task: str, given: str) -> None:
 
 
 if __name__ == "__main__":
+    atexit.register(gc.freeze)  # as the command line does
     main(*sys.argv[1:])

@@ -264,9 +264,9 @@ def _load_network(weights: Path | str, threads: int) -> Network:
     from flairnb.network.inference import compile_for
     from flairnb.network.onednn import configure
     from flairnb.network.weights import load_network
-    from flairnb.report.quiet import quiet_stderr
+    from flairnb.report.quiet import quiet_stderr, without_collection
 
-    with quiet_stderr():
+    with quiet_stderr(), without_collection():
         configure(threads)
         network = load_network(weights)
         compile_for(network.model)
