@@ -111,6 +111,9 @@ def _postponed(modules: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
         for name, module in waiting.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
+            # Who holds the module, and not the name, gets the real thing from now on.
+            for attribute in modules[name]:
+                module.__dict__.pop(attribute, None)
 
 
 @contextmanager

@@ -72,7 +72,8 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 assert decomposition.pearsonr([1, 2, 3], [2, 4, 6])[0] == scipy.stats.pearsonr([1, 2, 3], [2, 4, 6])[0]
 assert decomposition.sm.OLS is sm.OLS and callable(smf.ols) and type(sm).__name__ == "module"
-assert decomposition.pd.concat is pd.concat and isinstance(decomposition.DataFrame({"a": [1]}), pd.DataFrame)
+assert decomposition.pd.concat is pd.concat and decomposition.pd.DataFrame is pd.DataFrame
+assert isinstance(decomposition.DataFrame({"a": [1]}), pd.DataFrame)
 """
     picture = tmp_path / "plot.png"
     done = subprocess.run([sys.executable, "-c", program, str(picture)], capture_output=True, text=True, timeout=300, check=False)
