@@ -168,6 +168,14 @@ def machine() -> dict[str, Any]:
     }
 
 
+def processor_flags() -> frozenset[str]:
+    """Return what this processor can do by the names of ``/proc/cpuinfo`` (``avx2``, ``avx512_bf16``); empty where it does not say."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    lines = (line.partition(":") for line in text.splitlines())
+    return frozenset(next((value.split() for name, _, value in lines if name.strip() in ("flags", "Features")), ()))
+
+
 def peak_memory_gb(children: bool = False) -> float:
     """Return the peak resident memory of this process (or its children) in GB."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF).ru_maxrss

@@ -86,7 +86,9 @@ class TrainSettings:
     scaling_fraction: float = _of("'scaling', size not reported; chosen")
     freeform_mm: float = _of("'free-form deformations', size not reported; chosen")
     coarsest_mm: float = _of("robust recipe only; patches come at voxel sizes from the volume's own up to this; 0 keeps the volume's own")
-    precision: str = _of("not reported; 'auto' is float16 on a GPU, float32 on a CPU; also float32, bfloat16, float16")
+    precision: str = _of(
+        "not reported; 'auto' is float16 on a GPU, float32 on a CPU; also float32, bfloat16 (float32 on a CPU without it), float16"
+    )
     weight_decay: float = _of("robust recipe only")
     warmup_fraction: float = _of("robust recipe only")
     ema_momentum: float = _of("robust recipe only; 0 switches it off")

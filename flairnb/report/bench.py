@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flairnb.errors import InputError
-from flairnb.provenance import atomic_path, machine, read_json, versions, write_json
+from flairnb.provenance import atomic_path, machine, processor_flags, read_json, versions, write_json
 from flairnb.report.bench_parts import PARTS, USUAL
 from flairnb.report.bench_rows import Bench, Row
 
@@ -72,9 +72,10 @@ def run_bench(
 
 
 def describe() -> dict[str, Any]:
-    """Return the machine, its processor's name, and the load (1 minute) that it is under."""
+    """Return the machine, its processor's name and widest arithmetic, and the load (1 minute) that it is under."""
     cpu = Path("/proc/cpuinfo")
     names = (
         [line.split(":", 1)[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.is_file() else []
     )
-    return {**machine(), "processor": names[0] if names else "unknown", "load": round(os.getloadavg()[0], 2)}
+    wide = sorted(flag for flag in processor_flags() if flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16"))
+    return {**machine(), "processor": names[0] if names else "unknown", "instructions": wide, "load": round(os.getloadavg()[0], 2)}

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from flairnb.provenance import machine, versions
+from flairnb.provenance import machine, processor_flags, versions
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 LAB_EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "anywidget", "jupyterlab-jupytext")
@@ -118,9 +118,8 @@ def locked_versions(text: str) -> dict[str, str]:
 
 
 def _processor() -> Finding:
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text(encoding="utf-8", errors="replace").split() if cpuinfo.is_file() else []
-    known = [flag for flag in ("avx", "avx2", "avx512f", "amx_tile") if flag in flags]
+    flags = processor_flags()
+    known = [flag for flag in ("avx", "avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16") if flag in flags]
     cores = machine()["cores"]
     if flags and "avx" not in known and platform.machine() == "x86_64":
         return Finding("processor", "fail", f"{cores} cores, no AVX", "TensorFlow's wheels need AVX; use another machine.")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from flairnb.errors import SettingsError
+from flairnb.network import schedule
 from flairnb.network.schedule import average_momentum, learning_rate, make_optimizer, precision_policy
 from flairnb.settings import load
 
@@ -37,9 +38,25 @@ def test_robust_means_adamw_with_clipping():
 def test_auto_precision_follows_the_device():
     assert precision_policy("auto", has_gpu=True) == "mixed_float16"
     assert precision_policy("auto", has_gpu=False) == "float32"
-    assert precision_policy("bfloat16", has_gpu=False) == "mixed_bfloat16"
     with pytest.raises(SettingsError, match=r"train\.precision"):
         precision_policy("half", has_gpu=True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "gpu", "policy"),
+    [
+        ({"avx2", "avx512f", "avx512_bf16"}, False, "mixed_bfloat16"),
+        ({"avx2", "amx_bf16"}, False, "mixed_bfloat16"),
+        ({"avx2", "avx512f"}, False, "float32"),
+        ({"avx2"}, False, "float32"),
+        (set(), False, "float32"),
+        ({"avx2"}, True, "mixed_bfloat16"),
+    ],
+)
+def test_a_processor_without_bfloat16_trains_in_float32(flags, gpu, policy, monkeypatch):
+    monkeypatch.setattr(schedule, "processor_flags", lambda: frozenset(flags))
+    assert precision_policy("bfloat16", has_gpu=gpu) == policy
+    assert precision_policy("float32", has_gpu=gpu) == "float32"
 
 
 def test_float16_scales_the_loss():
