@@ -168,9 +168,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def processor_flags() -> frozenset[str]:
-    """Return what this processor can do by the names of ``/proc/cpuinfo`` (``avx2``, ``avx512_bf16``); empty where it does not say."""
-    cpuinfo = Path("/proc/cpuinfo")
+def processor_flags(path: str | os.PathLike = "/proc/cpuinfo") -> frozenset[str]:
+    """Return what this processor can do by Linux's names (``avx2``, ``avx512_bf16``); empty where there is no such file."""
+    cpuinfo = Path(path)
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
     lines = (line.partition(":") for line in text.splitlines())
     return frozenset(next((value.split() for name, _, value in lines if name.strip() in ("flags", "Features")), ()))

@@ -23,7 +23,7 @@
 #
 # - Reads: the prepared training cases of 02_preprocessing.
 # - Leaves: `models/unet/` with the weights (`unet.keras`), their settings, and `history.csv`.
-# - Takes: about four minutes in `demo` on two cores; days on one graphics processor with the values as published.
+# - Takes: four to seven minutes in `demo` on two cores; days on one graphics processor with the values as published.
 #
 # For research and teaching only, not for clinical use.
 

@@ -12,6 +12,7 @@ from flairnb.errors import InputError
 from flairnb.provenance import atomic_path, machine, processor_flags, read_json, versions, write_json
 from flairnb.report.bench_parts import PARTS, USUAL
 from flairnb.report.bench_rows import Bench, Row
+from flairnb.report.doctor import ARITHMETIC
 
 
 def run_bench(
@@ -77,5 +78,5 @@ def describe() -> dict[str, Any]:
     names = (
         [line.split(":", 1)[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.is_file() else []
     )
-    wide = sorted(flag for flag in processor_flags() if flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16"))
+    wide = [flag for flag in ARITHMETIC if flag in processor_flags()]
     return {**machine(), "processor": names[0] if names else "unknown", "instructions": wide, "load": round(os.getloadavg()[0], 2)}

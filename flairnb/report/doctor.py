@@ -16,6 +16,8 @@ from pathlib import Path
 
 from flairnb.provenance import machine, processor_flags, versions
 
+#: What decides how fast TensorFlow computes on an x86 processor; `network.schedule` asks for the last two.
+ARITHMETIC = ("avx", "avx2", "avx512f", "amx_tile", "avx512_bf16", "amx_bf16")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 LAB_EXTENSIONS = ("@jupyter-widgets/jupyterlab-manager", "anywidget", "jupyterlab-jupytext")
 _GB = 1e9
@@ -119,7 +121,7 @@ def locked_versions(text: str) -> dict[str, str]:
 
 def _processor() -> Finding:
     flags = processor_flags()
-    known = [flag for flag in ("avx", "avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16") if flag in flags]
+    known = [flag for flag in ARITHMETIC if flag in flags]
     cores = machine()["cores"]
     if flags and "avx" not in known and platform.machine() == "x86_64":
         return Finding("processor", "fail", f"{cores} cores, no AVX", "TensorFlow's wheels need AVX; use another machine.")

@@ -23,6 +23,21 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     assert target.read_text() == "whole"
 
 
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2\nbugs\t: spectre\n\nprocessor\t: 1\nflags\t: fpu\n", {"fpu", "avx2"}),
+        ("processor : 0\nFeatures : asimd bf16\n", {"asimd", "bf16"}),
+        ("vmx flags\t: ept avx2\n", set()),
+        (None, set()),
+    ],
+)
+def test_a_processors_flags_are_read_from_its_own_line(text, flags, tmp_path):
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    assert provenance.processor_flags(tmp_path / "cpuinfo") == flags
+
+
 def test_an_interrupted_write_keeps_the_old_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flairnb import provenance
 from flairnb.cli import call
 from flairnb.errors import InputError, WorkFailed
-from flairnb.report import bench, bench_agreement, bench_page, bench_parts, bench_rows, bench_tasks
+from flairnb.report import bench, bench_agreement, bench_page, bench_parts, bench_rows, bench_tasks, doctor
 from flairnb.report.bench_child import measure
 from flairnb.report.bench_rows import Bench, Row
 
@@ -48,6 +49,7 @@ def test_parts_are_kept_and_only_what_is_asked_for_or_absent_is_measured(tmp_pat
     assert calls == ["one", "two"]
     found = json.loads(target.read_text())["parts"]
     assert found["one"]["notes"] == ["one: a note"] and found["one"]["machine"]["processor"]
+    assert set(found["one"]["machine"]["instructions"]) == set(doctor.ARITHMETIC) & provenance.processor_flags()
     table = pd.read_csv(tmp_path / "bench.tsv", sep="\t")
     assert table[["value", "low", "high", "n"]].to_numpy().tolist() == [[2, 1, 3, 3], [10, 5, 15, 3]]
 
