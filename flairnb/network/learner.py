@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flairnb.network.losses import loss_function
+from flairnb.network.normalisation import fuse_normalisation
 from flairnb.network.schedule import average_momentum, make_optimizer, precision_policy
 from flairnb.network.unet import build_unet
 
@@ -53,7 +54,7 @@ class Learner:
         self.rate = settings.train.learning_rate
         keras.utils.set_random_seed(settings.seed)
         with self.strategy.scope():
-            self.model = build_unet(settings.network, dtype=self.policy)
+            self.model = fuse_normalisation(build_unet(settings.network, dtype=self.policy))
             if init is not None:
                 self._start_from(init)
             # The loss wants logits; they are the softmax's input. Both models share all layers.
