@@ -143,7 +143,7 @@ bench_page.updates(measured).round(2)
 
 # %% [markdown]
 # On two cores the cutting of patches takes from the same cores that the network works on; where patches cost as
-# much as the network's own work, no pipeline hides them.
+# much as the network's own work, no pipeline hides them. Settings are the demo's, in single precision.
 #
 # ## The paper's numbers and ours
 
