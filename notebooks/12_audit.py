@@ -130,8 +130,8 @@ audit.widths().round(2)
 # ## Small choices, without training again
 #
 # One choice at a time in a few validation patients of middling lesion volume: the step of the tiles, the way back to the
-# native grid, the border of the brain mask, the threshold. Grey lines are patients, bars medians. `as run` is one pass over
-# the brain in `demo` and tiles a third of their size apart in `paper`; that choice is not drawn a second time.
+# native grid, the border of the brain mask, the threshold. Grey lines are patients, bars medians. `as run` is tiles half of
+# their size apart in `demo` and a third in `paper`; that choice is not drawn a second time.
 
 # %%
 table = run.save(ablation.ablations(run), "tables/ablations.tsv")

@@ -113,12 +113,12 @@ class Learner:
                 variable.assign(value)
 
     def validate(self, records: Sequence[VolumeRecord], infer: InferSettings) -> float:
-        """Return the mean Dice over volumes, one pass each; a volume without lesion does not count."""
+        """Return the mean Dice over volumes, one pass each (tiles after small patches); a volume without lesion does not count."""
         import dataclasses
 
-        from flairnb.network.inference import predict
+        from flairnb.network.inference import predict, suited
 
-        infer = dataclasses.replace(infer, method="whole")
+        infer = suited(dataclasses.replace(infer, method="whole"), self.model, self.train.patch)
         scores = []
         with self.averaged():
             for record in records:

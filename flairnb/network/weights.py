@@ -52,6 +52,13 @@ class Network:
     min_lesion_ml: float = 0.0
     rim_mm: float = 0.0
 
+    @property
+    def trained_patch(self) -> int:
+        """Edge of the patches it was trained on, voxels; 0 where its card does not say."""
+        train = self.card.get("train", {})
+        patch = train.get("patch", 0) if isinstance(train, dict) else 0
+        return patch if isinstance(patch, int) else 0
+
 
 def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
     model: keras.Model,

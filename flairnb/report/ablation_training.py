@@ -111,13 +111,13 @@ def _scores(run: Run, model: Path, settings: Settings) -> dict[str, Any]:
     from flairnb.evaluate.metrics import dice
     from flairnb.images import read_mask
     from flairnb.naming import cohort_derivative
-    from flairnb.network.inference import predict
+    from flairnb.network.inference import predict, suited
     from flairnb.network.weights import load_network
     from flairnb.prepare.cohort import read_prepared
     from flairnb.prepare.native import to_native
 
     network, found = load_network(model), []
-    infer = dataclasses.replace(settings.infer, method="whole")
+    infer = suited(dataclasses.replace(settings.infer, method="whole"), network.model, network.trained_patch)
     for participant in steps.prepared_ids(run, "validation"):
         case = read_prepared(run.work_dir, participant)
         path = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")

@@ -126,13 +126,14 @@ class Lesson:
 
     @cached_property
     def probability(self) -> NDArray[np.float32]:
-        """What the network says of the patient, on the grid of `read`: seen whole, for small cubes hide what is around them."""
+        """What the network says of the patient, on the grid of `read`: seen whole, unless it learned on small patches."""
         from dataclasses import replace
 
-        from flairnb.network.inference import predict
+        from flairnb.network.inference import predict, suited
 
         image, brain, _ = self.read
-        return predict(self.network.model, image, brain, replace(self.run.settings.infer, method="whole", coarser_look=0.0))
+        plain = replace(self.run.settings.infer, method="whole", coarser_look=0.0)
+        return predict(self.network.model, image, brain, suited(plain, self.network.model, self.network.trained_patch))
 
     @cached_property
     def large(self) -> Lesson:

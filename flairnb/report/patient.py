@@ -284,7 +284,7 @@ def _prepare_settings(weights: Path | str) -> PrepareSettings:
 def settings_for(network: Network, method: str | None, memory_gb: float | None = None) -> tuple[PrepareSettings, InferSettings]:
     """Return how to prepare and infer for a network: the article's values at the network's own voxel size."""
     from flairnb import settings
-    from flairnb.network.inference import size_multiple
+    from flairnb.network.inference import size_multiple, suited
 
     paper = settings.load("paper")
     multiple = size_multiple(network.model)
@@ -294,6 +294,8 @@ def settings_for(network: Network, method: str | None, memory_gb: float | None =
     infer = replace(paper.infer, method=method or "whole", patch=patch, step=min(step, patch), threshold=network.threshold)
     infer = replace(infer, coarser_look=network.coarser_look, min_lesion_ml=network.min_lesion_ml)
     infer = replace(infer, memory_gb=memory_gb or infer.memory_gb)
+    if method is None:
+        infer = suited(infer, network.model, network.trained_patch)
     return replace(paper.prepare, spacing_mm=network.spacing_mm), infer
 
 

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from flairnb.errors import InputError, SettingsError
-from flairnb.network.inference import _forward, _pieces, compile_for, memory_needed_gb, predict, size_multiple, split_counts, tile_starts
+from flairnb.network.inference import (
+    _forward,
+    _pieces,
+    compile_for,
+    memory_needed_gb,
+    predict,
+    size_multiple,
+    split_counts,
+    suited,
+    tile_starts,
+)
 from flairnb.network.unet import build_unet
 from flairnb.settings import load
 
@@ -196,3 +206,38 @@ def test_wrong_shapes_and_methods_are_refused(model):
         predict(model, ones.astype(np.float32), ones > 0, infer(method="half"))
     with pytest.raises(SettingsError, match="multiple of 4"):
         predict(model, ones.astype(np.float32), ones > 0, replace(infer(method="tiled"), patch=18))
+
+
+@pytest.mark.parametrize(("patch", "learns"), [(32, False), (64, True)])
+def test_why_small_patches_need_tiles_the_outer_taps_of_the_deepest_convolution_learn_nothing(patch, learns, rng):
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(4)
+    model = build_unet(replace(load("demo").network, width=2))
+    deepest = model.get_layer("down4_conv1").kernel
+    with tf.GradientTape() as tape:
+        answer = model(tf.constant(rng.normal(size=(1, patch, patch, patch, 1)), tf.float32), training=True)
+        loss = tf.reduce_mean(answer[..., 1] ** 2)
+    taps = np.abs(np.asarray(tape.gradient(loss, deepest))).sum(axis=(3, 4))
+    outer = np.delete(taps.ravel(), 13)
+    assert taps[1, 1, 1] > 0
+    assert (outer > 0).all() if learns else not outer.any()
+
+
+@pytest.mark.parametrize(
+    ("method", "patch", "expected"),
+    [("whole", 32, ("tiled", 32, 16)), ("whole", 64, ("whole", 96, 32)), ("whole", 0, ("whole", 96, 32)), ("tiled", 32, ("tiled", 96, 32))],
+)
+def test_a_network_of_small_patches_is_shown_tiles_of_their_size(method, patch, expected):
+    found = suited(replace(load("paper").infer, method=method), build_unet(replace(load("demo").network, width=1)), patch)
+    assert (found.method, found.patch, found.step) == expected
+
+
+def test_the_profiles_of_small_patches_ask_for_tiles_themselves():
+    for profile in ("paper", "phantom", "demo", "robust"):
+        settings = load(profile)
+        model = build_unet(replace(settings.network, width=1))
+        assert suited(settings.infer, model, settings.train.patch) == settings.infer, profile
+        if settings.infer.method == "tiled":
+            assert settings.infer.patch == settings.train.patch, profile

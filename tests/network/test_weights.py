@@ -34,6 +34,12 @@ def test_a_network_built_from_code_with_the_files_weights_gives_the_same_output(
     assert loaded.sha256 == sha256_file(path)
 
 
+@pytest.mark.parametrize(("card", "patch"), [({"train": {"patch": 64}}, 64), ({"train": {}}, 0), ({}, 0), ({"train": "by hand"}, 0)])
+def test_the_size_of_the_training_patches_is_read_from_the_card(card, patch, tiny, tmp_path):
+    save_network(build_unet(tiny), tmp_path, network=tiny, spacing_mm=1.0, card=card)
+    assert load_network(tmp_path).trained_patch == patch
+
+
 def test_the_file_alone_is_a_whole_model(saved, x):
     import keras
 

@@ -63,6 +63,7 @@ def fake_rooms(monkeypatch):
         sharpening=0.0,
         min_lesion_ml=0.0,
         rim_mm=0.0,
+        trained_patch=0,
     )
     monkeypatch.setattr(case_module, "prepare_case", prepare_case)
     monkeypatch.setattr(inference, "predict", predict)
@@ -120,6 +121,14 @@ def test_the_memory_asked_for_reaches_the_network(flair, fake_rooms, tmp_path):
     little = patient.segment_patient(flair, out_dir=tmp_path / "little", memory_gb=1.5)
     assert little["settings"]["infer"]["memory_gb"] == 1.5 != usual
     assert set(little["preparation_seconds"]) <= {"read", "resample", "n4", "register", "brain", "normalise"}
+
+
+def test_a_network_that_learned_on_small_patches_gets_tiles_of_their_size(flair, fake_rooms, tmp_path):
+    patient._load_network("fake", 1).trained_patch = 32
+    used = patient.segment_patient(flair, out_dir=tmp_path / "usual")["settings"]["infer"]
+    assert (used["method"], used["patch"], used["step"]) == ("tiled", 32, 16)
+    asked = patient.segment_patient(flair, out_dir=tmp_path / "asked", method="whole")
+    assert asked["settings"]["infer"]["method"] == "whole"
 
 
 def test_a_given_brain_mask_bounds_lesions(flair, fake_rooms, tmp_path, oblique_affine):
