@@ -94,7 +94,7 @@ def _trained(run: Run, settings: Settings, seed: int) -> tuple[int, int, int, fl
     from flairnb.network.training import train
 
     records = steps.training_volumes(run)
-    key = content_hash(steps.volume_hashes(records), settings_hash(settings.network, settings.train), seed)
+    key = content_hash(steps.volume_hashes(records), settings_hash(settings.network, settings.train, settings.infer), seed)
     folder = run.path(f"models/ablations/{key[:12]}/scores.json").parent
     done = folder / "scores.json"
     if not done.is_file():
