@@ -224,9 +224,9 @@ def _loaded(folder: Path, changed_ns: int) -> Network:
 
 
 def _network(run: Run, network: Network) -> Callable[[PreparedCase], Found]:
-    from flairnb.network.inference import predict
+    from flairnb.network.inference import predict, suited
 
-    infer = run.settings.infer
+    infer = suited(run.settings.infer, network.model, network.trained_patch)
 
     def find(case: PreparedCase) -> Found:
         return Found(

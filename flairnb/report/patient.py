@@ -294,7 +294,7 @@ def settings_for(network: Network, method: str | None, memory_gb: float | None =
     infer = replace(paper.infer, method=method or "whole", patch=patch, step=min(step, patch), threshold=network.threshold)
     infer = replace(infer, coarser_look=network.coarser_look, min_lesion_ml=network.min_lesion_ml)
     infer = replace(infer, memory_gb=memory_gb or infer.memory_gb)
-    if method is None:
+    if method != "whole":
         infer = suited(infer, network.model, network.trained_patch)
     return replace(paper.prepare, spacing_mm=network.spacing_mm), infer
 

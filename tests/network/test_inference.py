@@ -18,7 +18,7 @@ from flairnb.network.inference import (
     tile_starts,
 )
 from flairnb.network.unet import build_unet
-from flairnb.settings import load
+from flairnb.settings import PROFILES, load
 
 
 @pytest.fixture
@@ -227,7 +227,13 @@ def test_why_small_patches_need_tiles_the_outer_taps_of_the_deepest_convolution_
 
 @pytest.mark.parametrize(
     ("method", "patch", "expected"),
-    [("whole", 32, ("tiled", 32, 16)), ("whole", 64, ("whole", 96, 32)), ("whole", 0, ("whole", 96, 32)), ("tiled", 32, ("tiled", 96, 32))],
+    [
+        ("whole", 32, ("tiled", 32, 16)),
+        ("tiled", 32, ("tiled", 32, 16)),
+        ("whole", 64, ("whole", 96, 32)),
+        ("tiled", 64, ("tiled", 96, 32)),
+        ("whole", 0, ("whole", 96, 32)),
+    ],
 )
 def test_a_network_of_small_patches_is_shown_tiles_of_their_size(method, patch, expected):
     found = suited(replace(load("paper").infer, method=method), build_unet(replace(load("demo").network, width=1)), patch)
@@ -235,7 +241,7 @@ def test_a_network_of_small_patches_is_shown_tiles_of_their_size(method, patch, 
 
 
 def test_the_profiles_of_small_patches_ask_for_tiles_themselves():
-    for profile in ("paper", "phantom", "demo", "robust"):
+    for profile in PROFILES:
         settings = load(profile)
         model = build_unet(replace(settings.network, width=1))
         assert suited(settings.infer, model, settings.train.patch) == settings.infer, profile
