@@ -152,8 +152,8 @@ changes.round(3)
 # ## Choices of training
 #
 # How the dilation is read, and how many of the patches hold lesion: the network trained anew for each, from two seeds,
-# all for the same number of updates, far fewer than 03_training's. The table is the committed one (`demo`, commit c4a4a94, in
-# single precision) unless `audit.training_epochs` asks this run to train.
+# all for the same number of updates, far fewer than 03_training's. The table is the committed one (`demo`, commit d09814c, in
+# single precision, scored in tiles) unless `audit.training_epochs` asks this run to train.
 
 # %%
 trained = run.save(ablation_training.trained_ablations(run), "tables/ablations_training.tsv")
