@@ -9,6 +9,14 @@ from flairnb.network.normalisation import fuse_normalisation
 from flairnb.network.unet import build_unet
 
 
+@pytest.fixture(autouse=True)
+def same_first_weights():
+    """Draw the same network every time: how far rounding carries in float32 depends on the draw."""
+    import keras
+
+    keras.utils.set_random_seed(7)
+
+
 @pytest.fixture
 def networks(tiny, rng):
     """Return the same network, random averages and scales included, with Keras' normalisation and with the fused one."""
@@ -45,7 +53,7 @@ def test_training_gives_the_same_output_gradients_and_running_averages(networks,
     x, target = rng.normal(size=(2, 8, 12, 16, 1)).astype("float32"), rng.uniform(size=(2, 8, 12, 16, 2)).astype("float32")
     before = plain.get_weights()
     expected, found = gradients(plain, x, target), gradients(fused, x, target)
-    np.testing.assert_allclose(found[0], expected[0], atol=5e-4)
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-4)
     for a, b in zip(found[1], expected[1], strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3 * max(1.0, float(np.abs(b).max())))
     assert any((a != b).any() for a, b in zip(plain.get_weights(), before, strict=True)), "running averages have moved"
