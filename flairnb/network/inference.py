@@ -110,8 +110,7 @@ def suited(infer: InferSettings, model: keras.Model, trained_patch: int) -> Infe
     simulated validation patients, a median Dice of 0.67 and 0.68 in tiles, but
     0.68 and 0.13 in one pass (means 0.47 and 0.45, 0.48 and 0.17).
     """
-    small = 0 < trained_patch and trained_patch < FEWEST_AT_DEPTH * size_multiple(model)
-    if not small or (infer.method == "tiled" and infer.patch <= trained_patch):
+    if not 0 < trained_patch < FEWEST_AT_DEPTH * size_multiple(model) or (infer.method == "tiled" and infer.patch <= trained_patch):
         return infer
     return replace(infer, method="tiled", patch=trained_patch, step=max(1, trained_patch // 2))
 

@@ -87,7 +87,8 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     weights : str or path, optional
         Shipped name, or a ``.keras`` file; the default network if absent.
     method : {"whole", "tiled"}, optional
-        One pass over the brain (default), or the paper's overlapping cubes.
+        One pass over the brain (default), or the paper's overlapping cubes
+        (default for a network that learned on small patches, of their size).
     threads : int, optional
         Processor threads; all.
     series : str, optional
@@ -282,7 +283,11 @@ def _prepare_settings(weights: Path | str) -> PrepareSettings:
 
 
 def settings_for(network: Network, method: str | None, memory_gb: float | None = None) -> tuple[PrepareSettings, InferSettings]:
-    """Return how to prepare and infer for a network: the article's values at the network's own voxel size."""
+    """Return how to prepare and infer for a network: the article's values at the network's own voxel size.
+
+    One pass unless `method` is "tiled"; after small training patches tiles of their size (`flairnb.network.inference.suited`),
+    unless "whole" is asked for.
+    """
     from flairnb import settings
     from flairnb.network.inference import size_multiple, suited
 
