@@ -35,7 +35,7 @@ def test_images_are_z_scored_in_the_brain_and_zero_outside(heads):
 def test_lesions_are_brighter_than_the_rest_in_most_heads(heads):
     brighter = [h.image[h.mask > 0].mean() > h.image[(h.mask == 0) & (h.image != 0)].mean() for h in heads if h.mask.sum() > 20]
     assert len(brighter) >= 3
-    assert np.mean(brighter) > 0.6
+    assert all(brighter)
 
 
 def test_white_matter_is_one_and_csf_dark_in_every_contrast(rng):

@@ -55,8 +55,7 @@ def _physics(rng: np.random.Generator) -> Contrast:
     means[Tissue.SEPTUM] = rng.uniform(1.0, 1.6)
     means[Tissue.VENTRICLE] = np.clip(means[Tissue.VENTRICLE] + rng.uniform(0, 0.15), 0, 0.6)
     means[Tissue.CSF] = np.clip(means[Tissue.CSF] + rng.uniform(0, 0.25), 0, 0.7)
-    excess = float(np.exp(rng.uniform(np.log(0.35), np.log(1.5))))
-    return Contrast(means, excess, float(np.clip(means[Tissue.VENTRICLE] + rng.uniform(0, 0.6), 0, 1.1)))
+    return Contrast(means, _excess(rng, means), float(np.clip(means[Tissue.VENTRICLE] + rng.uniform(0, 0.6), 0, 1.1)))
 
 
 def _random(rng: np.random.Generator) -> Contrast:
@@ -83,5 +82,11 @@ def _random(rng: np.random.Generator) -> Contrast:
     means[Tissue.SKIN_MUSCLE] = rng.uniform(0.3, 1.4)
     means[Tissue.EYE] = rng.uniform(0.05, 0.5)
     means[Tissue.AIR] = 0.02
-    excess = float(np.exp(rng.uniform(np.log(0.25), np.log(1.6))))
-    return Contrast(means, excess, float(rng.uniform(0.05, 1.1)))
+    return Contrast(means, _excess(rng, means), float(rng.uniform(0.05, 1.1)))
+
+
+def _excess(rng: np.random.Generator, means: NDArray[np.float32]) -> float:
+    """Draw a lesion's excess over white matter; in 85 % of heads lesions are brighter than cortex, as FLAIR mostly shows them."""
+    excess = float(np.exp(rng.uniform(np.log(0.35), np.log(1.7))))
+    above_grey = float(means[Tissue.GM] - 1) * rng.uniform(0.8, 1.3) + rng.uniform(0.1, 0.4)
+    return max(excess, above_grey) if rng.random() < 0.85 else excess

@@ -24,7 +24,14 @@ from flairnb.cohort.phantom.masses import MassPlan, add_mass
 from flairnb.cohort.phantom.mni_shapes import from_mni_mask
 from flairnb.cohort.phantom.noise import fractal_field, smooth_field
 from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, Tissue, is_in
+from flairnb.cohort.phantom.visibility import visible
 from flairnb.geometry import near_distance
+
+# A reader sees lesions that differ from their surroundings by this much (z-score), the one more, the other less.
+FAINTEST_SEEN = (0.4, 0.8)
+# Contrast and scan are drawn anew until this part of the lesion volume is seen, so many times at most.
+ENOUGH_SEEN = 0.8
+MOST_PAINTINGS = 4
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ class TrainingHead:
     image : (I, J, K) float32 array
         z-score inside the (imperfect) brain mask, 0 outside.
     mask : (I, J, K) uint8 array
-        Lesions, as a reader would draw them on the acquired slices.
+        Lesions, as a reader would draw them on the acquired slices; those that
+        do not stand out from their surroundings are left out.
     kinds : tuple of str
     """
 
@@ -72,12 +80,14 @@ def draw_head(rng: np.random.Generator, sources: Sources, spacing_mm: float = 1.
     age = {"svd": rng.uniform(50, 90), "ms": rng.uniform(20, 65), "tumour": rng.uniform(20, 80)}.get(family, rng.uniform(20, 88))
     anatomy = draw_anatomy(rng, spacing_mm, float(age), list(sources.label_maps), whole_head=False)
     lesions = draw_training_lesions(rng, anatomy, family, sources)
-    contrast = draw_contrast(rng)
-    image = paint(rng, lesions, contrast)
-    image, mask, brain = acquire_isotropic(rng, image, lesions.weight, lesions.anatomy)
-    values = image[brain]
-    image = np.where(brain, (image - values.mean()) / (values.std() + 1e-6), 0.0).astype(np.float32)
-    return TrainingHead(image, (mask & brain).astype(np.uint8), (family, *lesions.kinds))
+    for _ in range(MOST_PAINTINGS):
+        image, drawn, brain = acquire_isotropic(rng, paint(rng, lesions, draw_contrast(rng)), lesions.weight, lesions.anatomy)
+        values = image[brain]
+        image = np.where(brain, (image - values.mean()) / (values.std() + 1e-6), 0.0).astype(np.float32)
+        mask = visible(image, drawn, brain, spacing_mm, float(rng.uniform(*FAINTEST_SEEN)))
+        if mask.sum() >= ENOUGH_SEEN * (drawn & brain).sum():
+            break
+    return TrainingHead(image, mask.astype(np.uint8), (family, *lesions.kinds))
 
 
 def draw_training_lesions(rng: np.random.Generator, anatomy: Anatomy, family: str, sources: Sources) -> LesionMap:
@@ -283,6 +293,9 @@ def paint(rng: np.random.Generator, lesions: LesionMap, contrast: Contrast) -> N
         image += is_in(tissue, Tissue.VENTRICLE, Tissue.CSF) * flow * rng.uniform(0.1, 0.9)
     if rng.random() < 0.6:
         image += _haze(rng, anatomy) * contrast.lesion_excess
+    if rng.random() < 0.6:
+        brightened = image + _bright_grey(rng, anatomy) * contrast.lesion_excess
+        image = np.minimum(brightened, np.maximum(image, 1 + 0.7 * contrast.lesion_excess))
     # Lesions: excess over the brighter of the tissue below and white matter; fluid inside cores.
     below = np.maximum(image, 1.0 - 0.1)
     within = lesions.weight > 0
@@ -319,3 +332,21 @@ def _haze(rng: np.random.Generator, anatomy: Anatomy) -> NDArray[np.float32]:
     haze = rng.uniform(0, 0.45) * near * np.clip(1 + 0.5 * clouds, 0, 1.5) + rng.uniform(0, 0.2) * clouds
     depth = ndimage.gaussian_filter(is_in(anatomy.tissue, Tissue.WM).astype(np.float32), 1.0 / step)
     return (np.minimum(haze, 0.5) * depth).astype(np.float32)
+
+
+def _bright_grey(rng: np.random.Generator, anatomy: Anatomy) -> NDArray[np.float32]:
+    """Stretches of healthy grey matter brighter than the rest, which readers leave out.
+
+    Insula, cingulum and hippocampus, putamen and thalamus, and cortex
+    anywhere, as 3 T and close receive coils show them.
+
+    Returns
+    -------
+    (I, J, K) float32 array
+        Share of a full lesion's excess, at most 0.6; 0 outside grey matter.
+    """
+    step = anatomy.spacing_mm
+    stretch = np.clip(smooth_field(rng, anatomy.shape, rng.uniform(8, 25) / step) + rng.uniform(-1, 0.5), 0, 2)
+    kinds = ((Tissue.GM, Tissue.CEREBELLUM_GM), (Tissue.LIMBIC_GM,), NUCLEI)
+    amount = sum(rng.uniform(0, most) * is_in(anatomy.tissue, *kind) for kind, most in zip(kinds, (0.4, 0.6, 0.3), strict=True))
+    return ndimage.gaussian_filter(np.minimum(stretch * amount, 0.6).astype(np.float32), 0.5 / step)
