@@ -86,7 +86,7 @@ def _random(rng: np.random.Generator) -> Contrast:
 
 
 def _excess(rng: np.random.Generator, means: NDArray[np.float32]) -> float:
-    """Draw a lesion's excess over white matter; in 85 % of heads lesions are brighter than cortex, as FLAIR mostly shows them."""
+    """Draw a lesion's excess over white matter; in 85 % of draws about as far as cortex or farther, as FLAIR shows them."""
     excess = float(np.exp(rng.uniform(np.log(0.35), np.log(1.7))))
     above_grey = float(means[Tissue.GM] - 1) * rng.uniform(0.8, 1.3) + rng.uniform(0.1, 0.4)
     return max(excess, above_grey) if rng.random() < 0.85 else excess
