@@ -70,8 +70,9 @@ tests = run.save(compare_methods(scores), "tables/dice_tests.tsv")
 run.keep(views.dice_by_method(scores, tests), "dice_by_method")
 
 # %% [markdown]
-# The whisker says how well the average is known, not how much patients differ. A star marks a method that differs
-# from the network with P < .05, a hash a second reader who does, as in the paper. In the simulated cohort the second
+# The whisker says how well the average is known, not how much patients differ. A star marks a method whose **mean** is lower
+# than the network's with P < .05, a hash a second reader whose mean differs, as in the paper. Bars are medians: a network that
+# fails completely in some patients can have the higher median and the lower mean; then there is no star. In the simulated cohort the second
 # reader is **simulated**, too: made from the true lesion and tuned to the agreement that the paper reports between its two
 # radiologists. Its height is therefore an input, not a finding.
 
@@ -94,8 +95,8 @@ tests.round(4)
 accuracy.together(scores).round(4)
 
 # %% [markdown]
-# `difference` is the network's Dice minus the method's. If its interval here and the t test's verdict above disagree, a
-# few patients with missing scores decide. The last column is the smallest true difference, in SD, that a paired test of
+# `difference` is the network's Dice minus the method's. The model takes one spread for all methods, so `se` is the same in every
+# row, while a t test takes each pair's own: the two can disagree. Missing scores can add to it. The last column is the smallest true difference, in SD, that a paired test of
 # this many patients would find in four of five studies.
 
 # %% [markdown]
@@ -131,7 +132,8 @@ run.keep(views.examples(run), "examples")
 
 # %% [markdown]
 # Go through the rows and ask what a radiologist would: is the largest lesion found, is its edge where you would draw it,
-# is anything marked that is normal? Small lesions are where the network and the readers fail first, here as in the paper.
+# is anything marked that is normal? In the paper small lesions are where the network and the readers fail first; a network that
+# has trained for minutes also misses large faint ones.
 
 # %%
 run.save(results.key_numbers(table2), "tables/key_numbers.tsv")

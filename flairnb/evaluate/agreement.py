@@ -96,7 +96,8 @@ def pair_interval(x: ArrayLike, y: ArrayLike, statistic: PairStatistic, seed: in
 
 def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     dx, dy = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-    return _ratio((dx * dy).sum(axis=1), (dx**2).sum(axis=1))
+    # Equal values leave a rounding error about their mean, which is no spread.
+    return np.where(np.ptp(x, axis=1) > 0, _ratio((dx * dy).sum(axis=1), (dx**2).sum(axis=1)), np.nan)
 
 
 def _spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -61,12 +61,16 @@ class PaperValue:
 
 @dataclass(frozen=True)
 class Measured:
-    """A number of ours with its 95% interval and the cases behind it; NaN and 0 where it has none."""
+    """A number of ours with its 95% interval and the cases behind it; NaN and 0 where it has none.
+
+    `note` says what the number does not: for a P value, which side is the larger one.
+    """
 
     value: float
     low: float = math.nan
     high: float = math.nan
     n: int = 0
+    note: str = ""
 
 
 def read_paper_values(path: str | os.PathLike) -> tuple[PaperValue, ...]:
@@ -129,7 +133,7 @@ def _row(value: PaperValue, measured: Mapping[str, Measured], ran: set[str]) -> 
         "high": ours.high,
         "n": ours.n or math.nan,
         "notebook": notebook,
-        "note": "; ".join(filter(None, [reason, value.note])),
+        "note": "; ".join(filter(None, [reason, ours.note, value.note])),
     }
 
 

@@ -40,6 +40,11 @@ def mixed_model(scores: pd.DataFrame, against: str = "unet", value: str = "dice"
     DataFrame
         One row for each other method: `n` (cases), `difference`, `se`, `ci_low`, `ci_high`, `z`, `p_value`, `note`
         (what statsmodels warned of). NaN with fewer than four cases.
+
+    Notes
+    -----
+    The model takes one spread for what is left of every method's scores, so that every difference has nearly the same
+    `se`; a paired test takes each pair's own. The two can disagree though no score is missing.
     """
     rows = usable(scores).dropna(subset=[value])
     others = [method for method in methods_in(rows) if method != against] if len(rows) else []

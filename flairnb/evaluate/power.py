@@ -63,12 +63,19 @@ def power_anova(f: float, sizes: list[int] | tuple[int, ...], alpha: float = 0.0
 
 
 def power_correlation(r: float, n: int, alpha: float = 0.05) -> float:
-    """Return the power of the two-tailed test of a correlation, by Fisher's z; NaN below four pairs."""
+    """Return the power of the two-tailed t test of a correlation; NaN below four pairs.
+
+    Given the first variable, this is the t test of a slope, whose statistic follows a noncentral t distribution; the
+    first variable's sum of squares is chi-squared. The mean over the latter is taken at Gauss-Legendre points.
+    """
     if n < 4:
         return NAN
-    shift = np.arctanh(min(r, 1 - 1e-12)) * np.sqrt(n - 3)
-    critical = stats.norm.isf(alpha / 2)
-    return float(stats.norm.sf(critical - shift) + stats.norm.cdf(-critical - shift))
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    squares = stats.chi2.ppf((nodes + 1) / 2, n - 1)
+    shift = min(r, 1 - 1e-9) / np.sqrt(1 - min(r, 1 - 1e-9) ** 2) * np.sqrt(squares)
+    critical = stats.t.isf(alpha / 2, n - 2)
+    both = stats.nct.sf(critical, n - 2, shift) + stats.nct.cdf(-critical, n - 2, shift)
+    return float(np.sum(weights * np.nan_to_num(both, nan=1.0)) / 2)
 
 
 @lru_cache(maxsize=256)

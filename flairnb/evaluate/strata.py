@@ -87,7 +87,7 @@ def bin_tests(scores: pd.DataFrame, by: str, value: str = "dice", against: str =
     -------
     DataFrame
         The columns of `compare_methods`, with `significant` at P < .01 (P < .05 for the second reader), and for each
-        bin `anova_f` and `anova_p` over all methods.
+        bin `anova_f` and `anova_p` over the automated methods in `scores`.
     """
     table = compare_methods(scores, against, value, by)
     alpha = np.where(table["method"] == reader, ALPHA_READER, ALPHA_METHOD)

@@ -39,6 +39,8 @@ def at_the_rim(mask: NDArray[np.bool_], brain: NDArray[np.bool_], affine: ArrayL
         return out
     box = mask_box(brain | mask)
     padded = np.pad(brain, 1, mode="edge")[tuple(slice(s.start, s.stop + 2) for s in box)]
+    if padded.all():  # no border anywhere: nothing to measure a depth from
+        return out
     depth = ndimage.distance_transform_edt(padded, sampling=spacing_mm(np.asarray(affine)))[1:-1, 1:-1, 1:-1]
     labels, count = ndimage.label(mask[box], np.ones((3, 3, 3), dtype=bool))
     deepest = np.zeros(count + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
 from flairnb.evaluate.ledger import Measured
@@ -42,15 +41,17 @@ def _text(row: Any) -> str:
 
 
 def methods_anova(scores: pd.DataFrame) -> Any:
-    """Compare the Dice of the network and the automated methods by one-way ANOVA, as the article does.
+    """Compare the Dice of the network and of what stands for LST and BIANCA by one-way ANOVA, as the article does.
 
     The article's ANOVA takes the methods' scores as separate groups though they are of the same cases; so does this.
+    Comparison methods that the article has not are no group.
     """
     from flairnb.evaluate.statistics import anova
     from flairnb.evaluate.summary import usable
 
     rows = usable(scores)
-    return anova({method: group["dice"] for method, group in rows.groupby("method") if method != "manual2"})
+    methods = [method for method in results.paper_columns(scores) if method != "manual2"]
+    return anova({method: group["dice"] for method, group in rows.groupby("method") if method in methods})
 
 
 def together(scores: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +71,7 @@ def together(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def order(scores: pd.DataFrame) -> Any:
-    """Say in a sentence in which order the methods come, and which neighbours the paired tests tell apart."""
+    """Say in which order the methods come by median, and where the paired tests of the means tell the network from another."""
     from IPython.display import Markdown
 
     from flairnb.evaluate.statistics import paired_t
@@ -79,15 +80,16 @@ def order(scores: pd.DataFrame) -> Any:
     wide = usable(scores).pivot(index="participant_id", columns="method", values="dice")  # noqa: PD010
     medians = wide.median().sort_values(ascending=False)
     names = [f"{results.label(method)} ({value:.2f})" for method, value in medians.items()]
-    apart = [
-        f"{results.label(a)} and {results.label(b)}"
-        for a, b in itertools.pairwise(medians.index)
-        if paired_t(wide[a], wide[b]).p_value < ALPHA
-    ]
-    told = "; ".join(apart) or "none"
+    better: list[str] = []
+    worse: list[str] = []
+    for method in medians.index.drop("unet", errors="ignore") if "unet" in wide else ():
+        test = paired_t(wide["unet"], wide[method])
+        if test.p_value < ALPHA:
+            (better if test.mean_difference > 0 else worse).append(results.label(method))
     return Markdown(
-        f"In this run the methods come, by median Dice over {len(wide)} patients, in the order {', '.join(names)}. "
-        f"Neighbours in this order whose Dice differs with P < .05 (paired t test): {told}."
+        f"In this run the methods come, by **median** Dice over {len(wide)} patients, in the order {', '.join(names)}. "
+        f"By **mean** Dice (paired t test, P < .05) {results.label('unet')} is better than {', '.join(better) or 'none of them'}, "
+        f"worse than {', '.join(worse) or 'none of them'}."
     )
 
 
@@ -109,7 +111,7 @@ def numbers(run: Run, scores: pd.DataFrame, tests: pd.DataFrame, table2: pd.Data
     result["anova_f"] = Measured(test.statistic, n=test.n)
     result["anova_p"] = Measured(test.p_value, n=test.n)
     for row in tests.itertuples():
-        result[f"p_{row.method}"] = Measured(row.p_value, n=int(row.n))
+        result[f"p_{row.method}"] = results.p_of(row.p_value, row.n, row.mean_difference)
     by_measure = table2.set_index("measure")
     result["volume_rho_unet"] = float(by_measure.filter(regex="^U-Net, ours$").loc[results.KEY_ROWS[-1]].iloc[0])
     return result

@@ -26,10 +26,15 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Verdict:
-    """In how many diagnoses the network differs, by the article's rules; `tested` have a P value at all."""
+    """In how many diagnoses the network differs, by the article's rules.
+
+    `tested` have a P value at all, `reader_tested` one against the second
+    reader: counts are out of these.
+    """
 
     diseases: int
     tested: int
+    reader_tested: int
     better_than_one: int
     better_than_both: int
     like_reader: int
@@ -58,10 +63,11 @@ def verdict(scores: pd.DataFrame, tests: pd.DataFrame) -> Verdict:
     return Verdict(
         diseases=int(scores["diagnosis"].nunique()),
         tested=int(of.dropna(subset=["p_value"])["diagnosis"].nunique()),
+        reader_tested=len(reader),
         better_than_one=int((better >= 1).sum()),
         better_than_both=int((better >= max(2, len(others))).sum()),
         like_reader=int((~reader["significant"]).sum()),
-        not_highest=tuple(wide.index[~(wide["unet"] > highest)]),
+        not_highest=tuple(wide.index[wide["unet"] <= highest]),
         methods=others,
     )
 
@@ -186,9 +192,10 @@ def numbers(run: Run, scores: pd.DataFrame, found: Verdict, spread: pd.DataFrame
     result: dict[str, Any] = {
         "diseases": found.diseases,
         "diseases_tested": found.tested,
-        "diseases_better_than_one": found.better_than_one,
-        "diseases_better_than_both": found.better_than_both,
-        "diseases_like_reader": found.like_reader,
+        "diseases_reader_tested": found.reader_tested,
+        "diseases_better_than_one": _counted(found.better_than_one, found.tested),
+        "diseases_better_than_both": _counted(found.better_than_both, found.tested),
+        "diseases_like_reader": _counted(found.like_reader, found.reader_tested),
         "diseases_not_highest": len(found.not_highest),
         "alpha": ALPHA,
         "susac_cases": int(susac.get("validation", 0)),
@@ -201,5 +208,10 @@ def numbers(run: Run, scores: pd.DataFrame, found: Verdict, spread: pd.DataFrame
     for method in found.methods:
         for name, keys in (("ms", MULTIPLE_SCLEROSIS), ("svid", ("SVID",))):
             test = paired_within(scores, "unet", method, keys)
-            result[f"p_{name}_{method}"] = Measured(test.p_value, n=test.n)
+            result[f"p_{name}_{method}"] = results.p_of(test.p_value, test.n, test.mean_difference)
     return result
+
+
+def _counted(count: int, tested: int) -> Measured:
+    """Return a count out of the diagnoses that were tested: where none was, nothing was counted, which is not 0."""
+    return Measured(float(count) if tested else float("nan"), n=tested)

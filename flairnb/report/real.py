@@ -177,7 +177,7 @@ def publish(run: Run, table: pd.DataFrame) -> bool:
     Returns
     -------
     bool
-        Whether it was written; a run with some of the data or other weights leaves the committed one alone.
+        Whether it was written; a run that lacks some of the data, masks included, leaves the committed one alone.
 
     Notes
     -----
@@ -188,7 +188,11 @@ def publish(run: Run, table: pd.DataFrame) -> bool:
     from flairnb.network.weights import shipped_names
 
     declared = pd.concat([pd.read_csv(p, sep="\t", dtype=str) for p in _manifests()])
-    complete = set(declared["participant_id"].str.removeprefix("sub-")) <= set(table.loc[table["status"] == "ok", "participant_id"])
+    mine = table[(table["method"] == SHIPPED) & (table["status"] == "ok")]
+    scored = declared["reference_mask"].fillna("") != ""
+    complete = _names_of(declared) <= set(mine["participant_id"]) and _names_of(declared[scored]) <= set(
+        mine.loc[mine["dice"].notna(), "participant_id"]
+    )
     if run.settings.profile != "public" or not complete or not shipped_names():
         return False
     target = repository_root() / PUBLISHED
@@ -197,6 +201,10 @@ def publish(run: Run, table: pd.DataFrame) -> bool:
         with_committed_methods(table, published()).round(4).to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
     real_trust.publish(run)
     return True
+
+
+def _names_of(declared: pd.DataFrame) -> set[str]:
+    return set(declared["participant_id"].str.removeprefix("sub-"))
 
 
 def with_committed_methods(table: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:

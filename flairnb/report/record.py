@@ -139,7 +139,8 @@ def as_measured(value: Any, interval: Mapping[str, Any] | None = None) -> Measur
     if isinstance(value, Measured):
         return value
     low, high, n = (None, None, 0) if interval is None else (interval["low"], interval["high"], interval["n"])
-    return Measured(*[math.nan if not isinstance(v, int | float) else float(v) for v in (value, low, high)], n=n)
+    note = "" if interval is None else interval.get("note", "")
+    return Measured(*[math.nan if not isinstance(v, int | float) else float(v) for v in (value, low, high)], n=n, note=note)
 
 
 def run_record(settings: Any, outcomes: list[Outcome], parameters: Mapping[str, Any]) -> dict[str, Any]:

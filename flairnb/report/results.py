@@ -105,6 +105,15 @@ def median_of(run: Run, values: ArrayLike, statistic: Any = "median") -> Measure
     return Measured(found.estimate, found.low, found.high, found.n)
 
 
+def p_of(p_value: float, n: int, mean_difference: float) -> Measured:
+    """Return a P value of the network against another, with the side on which its mean lies."""
+    from flairnb.evaluate.ledger import Measured
+
+    side = "higher than" if mean_difference > 0 else "lower than" if mean_difference < 0 else "the same as"
+    note = "" if mean_difference != mean_difference else f"ours: the network's mean is {side} the other's"
+    return Measured(float(p_value), n=int(n), note=note)
+
+
 def network_facts(run: Run) -> pd.DataFrame:
     """Return size and work of the network at one patch."""
     import pandas as pd

@@ -249,7 +249,8 @@ def _plain(value: Any) -> Any:
 
 
 def _interval(measured: Any) -> dict[str, Any]:
-    return {"low": _plain(measured.low), "high": _plain(measured.high), "n": int(measured.n)}
+    note = {"note": measured.note} if measured.note else {}
+    return {"low": _plain(measured.low), "high": _plain(measured.high), "n": int(measured.n), **note}
 
 
 def _shown(value: Any) -> str:

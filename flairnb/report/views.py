@@ -133,14 +133,14 @@ def timing_chart(timing: pd.DataFrame) -> Figure:
 
 def dice_by_method(scores: pd.DataFrame, tests: pd.DataFrame | None = None) -> Figure:
     """Draw median Dice by method with the article's medians (article, Figure 1A)."""
-    from flairnb.evaluate.summary import summarise_scores
+    from flairnb.evaluate.summary import significance_marks, summarise_scores
     from flairnb.present import charts
     from flairnb.present.tables import ARTICLE_TABLE2, BESIDE
 
     summary = summarise_scores(scores, values=("dice",))
     printed = ARTICLE_TABLE2["Dice, median"]
     article = {method: printed[BESIDE[method]] for method in summary["method"] if method in BESIDE}
-    return charts.dice_by_method(summary, _marks(tests), article)
+    return charts.dice_by_method(summary, {} if tests is None else significance_marks(tests), article)
 
 
 def volume_scatter(scores: pd.DataFrame) -> Figure:
@@ -163,12 +163,6 @@ def examples(run: Run, rows: int = 6) -> Figure:
     cohort = cohort.sort_values("diagnosis", key=lambda keys: keys.map(order).fillna(len(order)), kind="stable").head(rows)
     cases = [native_case(run, row, ("unet", "manual")) for row in cohort.to_dict("records")]
     return comparison_sheet(cases, ("unet", "manual"), simulated(run, "Validation cases"))
-
-
-def _marks(tests: pd.DataFrame | None) -> dict[str, str]:
-    if tests is None:
-        return {}
-    return {row.method: "#" if row.method == "manual2" else "*" for row in tests.itertuples() if row.p_value < 0.05}
 
 
 def _show_case(run: Run):

@@ -30,7 +30,7 @@ def volume_table(scores: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The columns of `summarise_volumes`, and `ratio` (predicted over true, geometric mean), `ratio_low`,
-        `ratio_high` (95% limits of agreement) of the cases where both are above zero.
+        `ratio_high` (95% limits of agreement) of the `ratio_n` cases where both are above zero.
     """
     from flairnb.evaluate.summary import summarise_volumes
 
@@ -38,6 +38,8 @@ def volume_table(scores: pd.DataFrame) -> pd.DataFrame:
     limits = ratio_limits(scores)
     for place, column in enumerate(("ratio_low", "ratio", "ratio_high")):
         table[column] = [limits[method][place] for method in table["method"]]
+    found = scores[(scores["reference_ml"] > 0) & (scores["predicted_ml"] > 0)].groupby("method").size()
+    table["ratio_n"] = [int(found.get(method, 0)) for method in table["method"]]
     return table
 
 
@@ -137,18 +139,28 @@ def numbers(run: Run, scores: pd.DataFrame, tests: pd.DataFrame) -> dict[str, An
             pairs = rows["reference_ml"], rows["predicted_ml"]
             found = pair_interval(*pairs, statistic, run.seed, run.settings.evaluate.bootstrap)
             result[f"{name}_{method}"] = Measured(found.estimate, found.low, found.high, found.n)
-        result[f"volume_ratio_{method}"] = Measured(limits[method][1], n=len(rows))
+        both = (rows["reference_ml"] > 0) & (rows["predicted_ml"] > 0)
+        result[f"volume_ratio_{method}"] = Measured(limits[method][1], n=int(both.sum()))
     lowest = scores[(scores["method"] == "unet") & (scores["volume_bin"] == bin_labels(TOTAL_EDGES_ML)[0])]
     methods = [m for m in results.paper_columns(scores) if m not in ("manual2", "unet")]
     compared = tests[tests["method"].isin(methods) & (tests["n"] >= 3)]
     result |= {
         "dice_lowest_bin": results.median_of(run, lowest["dice"]),
-        "p_largest_in_bins": float(compared["p_value"].max()) if len(compared) else float("nan"),
+        "p_largest_in_bins": _largest_p(compared),
         "highest_edge_ml": TOTAL_EDGES_ML[-2],
         "alpha_method": ALPHA_METHOD,
         "alpha_reader": ALPHA_READER,
     }
     return result
+
+
+def _largest_p(compared: pd.DataFrame) -> Measured:
+    """Return the largest P value over bins and methods, and in how many of them the network's mean is not the higher one."""
+    if compared.empty:
+        return Measured(float("nan"))
+    behind = int((~(compared["mean_difference"] > 0)).sum())
+    note = f"ours: in {behind} of {len(compared)} comparisons the network's mean is not the higher one" if behind else ""
+    return Measured(float(compared["p_value"].max()), note=note)
 
 
 def _columns(scores: pd.DataFrame) -> pd.DataFrame:

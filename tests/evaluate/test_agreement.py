@@ -82,8 +82,15 @@ def test_cases_without_lesion_have_no_percentage_error():
     assert found.estimate == pytest.approx(10.0)
 
 
+def test_resamples_without_spread_do_not_widen_the_interval_of_an_exact_line():
+    x = np.array([0.1, 0.1, 0.7, 1.3])
+    found = pair_interval(x, 0.9 * x, "slope", seed=0)
+    assert (found.low, found.estimate, found.high) == pytest.approx((0.9, 0.9, 0.9))
+
+
 def test_few_or_constant_pairs_give_nan_without_a_warning():
     assert math.isnan(pair_interval([1.0, 2.0], [1.0, 2.0], "spearman", seed=0).low)
-    assert math.isnan(pair_interval([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], "slope", seed=0).estimate)
+    for same in (1.0, 0.1):  # the mean of three tenths is not 0.1
+        assert math.isnan(pair_interval([same] * 3, [1.0, 2.0, 3.0], "slope", seed=0).estimate)
     with pytest.raises(InputError, match="spearman"):
         pair_interval([1.0], [1.0], "mode", seed=0)

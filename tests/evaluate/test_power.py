@@ -40,7 +40,16 @@ def test_anova_power_reproduces_the_pwr_package():
 
 def test_correlation_power_is_close_to_the_pwr_package():
     # R, ?pwr.r.test: pwr.r.test(r=0.3, n=50) gives 0.5715558 (with a bias correction that Fisher's plain z lacks).
-    assert power_correlation(0.3, 50) == pytest.approx(0.5715558, abs=0.01)
+    assert power_correlation(0.3, 50) == pytest.approx(0.5715558, abs=0.003)
+
+
+@pytest.mark.parametrize("n", [6, 16])
+def test_the_detectable_correlation_is_found_in_four_of_five_simulated_samples(rng, n):
+    r, samples = detectable_r(n), 20_000
+    x = rng.standard_normal((samples, n))
+    y = r * x + np.sqrt(1 - r**2) * rng.standard_normal((samples, n))
+    found = stats.pearsonr(x, y, axis=1).pvalue < 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.015)
 
 
 def test_power_agrees_with_statsmodels():

@@ -60,9 +60,11 @@ def test_voxels_that_share_a_corner_are_one_lesion(ball):
 
 def test_the_edge_of_the_image_is_no_border_of_the_brain(ball):
     _, _, affine = ball
-    brain, mask = np.ones(SHAPE, dtype=bool), np.zeros(SHAPE, dtype=bool)
-    mask[0, 20, 10] = True
-    assert not at_the_rim(mask, brain, affine, 5.0).any()
+    brain = np.ones(SHAPE, dtype=bool)
+    for at in ((0, 20, 10), (0, 0, 0), tuple(n - 1 for n in SHAPE)):
+        mask = np.zeros(SHAPE, dtype=bool)
+        mask[at] = True
+        assert not at_the_rim(mask, brain, affine, 5.0).any(), at
 
 
 def test_nothing_is_left_out_without_a_depth_or_without_lesions(ball):

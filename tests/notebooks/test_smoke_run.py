@@ -60,6 +60,8 @@ def test_a_number_is_what_it_was(numbers, chapter, name, entry):
     for key, found in matching.items():
         if found is None:
             assert entry.get("null"), f"{key} is null"
+        elif "low" not in entry and "value" not in entry:
+            raise AssertionError(f"{key} is {found}, expected none")
         elif "low" in entry:
             assert entry["low"] <= found <= entry["high"], key
         else:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from flairnb.evaluate.cohort import CohortScores
 from flairnb.evaluate.ledger import Measured
@@ -16,7 +18,22 @@ from flairnb.evaluate.strata import bin_tests
 from flairnb.evaluate.summary import compare_methods
 from flairnb.evaluate.technical import factor_tests, network_cases, outside_adjusted
 from flairnb.provenance import write_json
-from flairnb.report import ablation, ablation_training, accuracy, audit, disease, ledger, record, results, steps, technical, timing, volume
+from flairnb.report import (
+    ablation,
+    ablation_training,
+    accuracy,
+    audit,
+    disease,
+    ledger,
+    real,
+    record,
+    results,
+    steps,
+    technical,
+    timing,
+    views,
+    volume,
+)  # fmt: skip
 from flairnb.report.chapters import read_chapters
 from flairnb.report.start import Run
 from flairnb.settings import load
@@ -74,6 +91,53 @@ def test_the_verdict_counts_as_the_article_does(scores):
     of = tests[tests["method"] == "lga"].sort_values("p_value", ascending=False)
     by_hand = np.minimum.accumulate(of["p_value"].to_numpy() * 19 / np.arange(19, 0, -1))
     np.testing.assert_allclose(of["p_adjusted"], by_hand)
+
+
+def test_where_no_disease_has_two_patients_nothing_is_counted(run, scores, cohort):
+    single = scores[scores["participant_id"].isin(scores.drop_duplicates("diagnosis")["participant_id"])]
+    tests = disease.disease_tests(single)
+    found = disease.verdict(single, tests)
+    assert (found.diseases, found.tested, found.reader_tested) == (19, 0, 0)
+    numbers = disease.numbers(run, single, found, pd.DataFrame({"dice": [0.9], "heterogeneous": [True]}))
+    book = ledger.make_ledger([], run.work_dir, numbers, "06").set_index("id")
+    for name in ("better_than_one", "better_than_both", "like_human"):
+        assert math.isnan(book.loc[f"disease.{name}", "ours"]) and "undefined in this run" in book.loc[f"disease.{name}", "note"]
+        assert book.loc[f"disease.{name}_of", "ours"] == 0
+
+
+def test_a_worse_network_gets_no_star_and_the_sentence_and_the_ledger_say_so(run, scores):
+    names = {"unet": "bianca", "bianca": "unet"}
+    swapped = scores.assign(method=scores["method"].replace(names))
+    tests = compare_methods(swapped)
+    below = tests[(tests["p_value"] < 0.05) & (tests["mean_difference"] > 0) & (tests["method"] != "manual2")]
+    assert "bianca" not in set(below["method"]) and tests.set_index("method").loc["bianca", "p_value"] < 0.05
+    texts = [text.get_text() for axes in views.dice_by_method(swapped, tests).axes for text in axes.texts]
+    assert texts.count("*") == len(below)
+    sentence = accuracy.order(swapped).data
+    assert "BIANCA-style kNN" in sentence.split("worse than")[1]
+    numbers = accuracy.numbers(run, swapped, tests, results.table2(run, swapped))
+    assert numbers["p_bianca"].note == "ours: the network's mean is lower than the other's"
+    assert "not the higher one" in volume.numbers(run, swapped, bin_tests(swapped, "volume_bin"))["p_largest_in_bins"].note
+
+
+def test_the_anova_takes_the_articles_methods_and_no_others(scores):
+    more = pd.concat([scores, scores[scores["method"] == "lga"].assign(method="threshold", dice=0.1)])
+    groups = [scores.loc[scores["method"] == name, "dice"] for name in ("unet", "lga", "bianca")]
+    assert accuracy.methods_anova(more).statistic == pytest.approx(stats.f_oneway(*groups).statistic)
+
+
+def test_an_incomplete_run_on_real_patients_is_not_published(tmp_path, monkeypatch):
+    (tmp_path / "data_manifest").mkdir()
+    shutil.copy(real.repository_root() / "data_manifest/public.tsv", tmp_path / "data_manifest/public.tsv")
+    committed = real.published()
+    declared = {name.removeprefix("sub-") for name in pd.read_csv(tmp_path / "data_manifest/public.tsv", sep="\t")["participant_id"]}
+    table = committed[committed["participant_id"].isin(declared)]
+    monkeypatch.setattr(real, "repository_root", lambda: tmp_path)
+    run = Run("13", load("public"), 3, tmp_path, None, 1)
+    lost = table.assign(dice=table["dice"].where(table["participant_id"] != "sv01"))  # its mask is not on disk
+    assert not real.publish(run, lost) and not (tmp_path / real.PUBLISHED).exists()
+    monkeypatch.setattr(real.real_trust, "publish", lambda run: None)
+    assert real.publish(run, table) and (tmp_path / real.PUBLISHED).exists()
 
 
 def test_disease_numbers_name_the_articles_comparisons(run, scores, cohort):
@@ -140,7 +204,7 @@ def test_seconds_come_from_the_side_cars_by_step(tmp_path, monkeypatch):
         (folder / f"sub-01_label-lesion_desc-{method}_mask.nii.gz").touch()
         write_json(folder / f"sub-01_label-lesion_desc-{method}_mask.json", {"Row": {**row, "lesion_count": 3}})
     monkeypatch.setattr(steps, "prepared_ids", lambda run, split: ["sub-01"])
-    monkeypatch.setattr(timing, "_loading_seconds", lambda run: 0.25)
+    monkeypatch.setattr(timing, "_loading_seconds", lambda weights: 0.25)
     seconds = timing.seconds_by_stage(run)
     table = timing.summary(seconds).set_index("method")
     assert table["mean_s"].to_dict() == {"unet": 8.75, "lga": 10.0}
