@@ -18,11 +18,11 @@
 #
 # **If the same head is measured again, how much does its lesion volume change, and which change is more than that?**
 #
-# The paper ends by asking how such a network fares over time and on other scanners. A method that gives 4 ml today and
+# The paper ends by asking how such a network fares over time. A method that gives 4 ml today and
 # 6 ml tomorrow for the same brain cannot tell whether a disease progresses. Here each head is stored, placed, sampled,
 # lit and disturbed otherwise, and segmented again.
 #
-# - Reads: validation cases, fitted methods and network of this run; real cases and the two sessions of one patient
+# - Reads: validation cases, fitted methods and network of this run (or the shipped one); real cases and the two sessions of one patient
 #   where `flairnb fetch` put them.
 # - Leaves: `tables/retest.tsv`, `tables/repeatability.tsv`.
 # - Takes: about a minute in `demo` without real images; with them half a minute more for each real case.
@@ -77,7 +77,8 @@ run.keep(retest_summary.chart(table), "retest")
 #
 # The within-subject SD is the scatter of repeats around their case's mean (Bland and Altman). Two single measurements
 # of an unchanged brain differ by less than 2.77 of it in 19 of 20 pairs: the repeatability coefficient. On the log scale,
-# chosen where large volumes scatter more than small ones, it becomes a percentage.
+# chosen where large volumes scatter more than small ones, it becomes a percentage. Only the first image and the four that were
+# disturbed count: `again`, `re-oriented` and `rescaled` are the same measurement once more, and would make the scatter look small.
 
 # %%
 summary = run.save(retest_summary.summarise(table), "tables/repeatability.tsv")

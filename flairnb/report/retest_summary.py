@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-#: A second run on the same image is no repeat of the measurement; it only shows whether the computation repeats.
+#: A second run on the same image; it only shows whether the computation repeats.
 SAME_IMAGE = "again"
+#: The same measurement in other words: what should not change is no repeat and would make the scatter look smaller than it is.
+NOT_DISTURBED = (SAME_IMAGE, "re-oriented", "rescaled")
 COLUMNS = (
     "source", "method", "cases", "measurements", "scale", "within_sd", "within_sd_low", "within_sd_high", "coefficient",
     "smallest_increase", "smallest_decrease", "not_found", "dice_between_median", "dice_between_lowest", "dice_first", "dice_lowest",
@@ -25,11 +27,13 @@ COLUMNS = (
 def repeatabilities(table: pd.DataFrame) -> dict[tuple[str, str], Repeatability]:
     """Return the repeatability of the lesion volume by source and method, all on one scale a source.
 
+    Measurements are the first image and the disturbed ones; `NOT_DISTURBED` repeats are left out.
+
     The scale is chosen over all methods together (see
     `flairnb.evaluate.repeatability.choose_scale`), so that methods can be
     compared; the floor of the log scale is the largest voxel of a source.
     """
-    good = table[(table["status"] == "ok") & (table["repeat"] != SAME_IMAGE)]
+    good = table[(table["status"] == "ok") & ~table["repeat"].isin(NOT_DISTURBED)]
     found = {}
     for source, of_source in good.groupby("source", sort=False):
         floor = float(of_source["voxel_ml"].max())
@@ -56,7 +60,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (source, method), value in repeatabilities(table).items():
         mine = table[(table["source"] == source) & (table["method"] == method) & (table["status"] == "ok")]
-        repeats = mine[~mine["repeat"].isin([FIRST, SAME_IMAGE])]
+        repeats = mine[~mine["repeat"].isin([FIRST, *NOT_DISTURBED])]
         rows.append(
             {
                 "source": source,

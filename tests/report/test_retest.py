@@ -57,11 +57,14 @@ def test_every_method_meets_every_repeat_and_a_failure_is_a_row(subject):
     assert good.loc["first", "volume_ml"] == pytest.approx(truth)
 
 
-def table(volumes, method="shipped", source="simulated", voxel_ml=0.01):
+DISTURBED = [kind for kind in REPEATS if kind not in retest_summary.NOT_DISTURBED]
+
+
+def table(volumes, method="shipped", source="simulated", voxel_ml=0.01, kinds=("again", *DISTURBED)):
     """Fabricate repeats: volumes by case, first and repeats in order."""
     rows = []
     for name, values in volumes.items():
-        for kind, volume in zip(["first", *REPEATS], values, strict=False):
+        for kind, volume in zip(["first", *kinds], values, strict=False):
             change = volume / values[0] - 1 if values[0] else math.nan
             rows.append((name, source, method, kind, "ok", "", volume, change, 0.9, 0.8 if kind == "first" else 0.7, voxel_ml))
     return pd.DataFrame(rows, columns=list(retest.COLUMNS))
@@ -76,6 +79,16 @@ def test_the_second_run_on_the_same_image_is_no_repeat():
     assert (row["dice_between_median"], row["dice_first"], row["dice_lowest"], row["not_found"]) == (0.9, 0.8, 0.7, 0)
 
 
+def test_what_should_not_change_does_not_make_the_scatter_smaller(rng):
+    truth, sd = rng.uniform(1, 50, 400), 0.05
+    scatter = {kind: np.exp(rng.normal(0, sd, 400)) for kind in ("first", *DISTURBED)}
+    scatter |= dict.fromkeys(retest_summary.NOT_DISTURBED, scatter["first"])
+    cases = {f"c{n}": [truth[n] * scatter[kind][n] for kind in ("first", *REPEATS)] for n in range(400)}
+    row = retest_summary.summarise(table(cases, kinds=tuple(REPEATS))).iloc[0]
+    assert row["measurements"] == 400 * (1 + len(DISTURBED)) and len(DISTURBED) == 4
+    assert row["within_sd_low"] < sd < row["within_sd_high"] and row["within_sd"] == pytest.approx(sd, rel=0.06)
+
+
 def test_what_was_not_found_counts_and_takes_the_voxel_as_its_volume():
     found = retest_summary.summarise(table({"a": [1.0, 1.0, 0.0, 1.0]})).iloc[0]
     assert found["not_found"] == 1
@@ -85,9 +98,9 @@ def test_what_was_not_found_counts_and_takes_the_voxel_as_its_volume():
 def test_changes_are_shown_by_repeat_and_numbers_have_their_interval():
     both = pd.concat([table({"a": [10, 10, 11], "b": [10, 10, 6]}), table({"a": [1, 1, 1]}, "threshold", "real")])
     shown = retest_summary.by_repeat(both).set_index(["source", "repeat"])
-    assert shown.loc[("simulated", "re-oriented"), "volume_change_percent_largest"] == pytest.approx(-40)
-    assert shown.loc[("simulated", "re-oriented"), "volume_change_percent_median"] == pytest.approx(-15)
-    assert shown.loc[("simulated", "re-oriented"), "dice_change_median"] == pytest.approx(-0.1)
+    assert shown.loc[("simulated", DISTURBED[0]), "volume_change_percent_largest"] == pytest.approx(-40)
+    assert shown.loc[("simulated", DISTURBED[0]), "volume_change_percent_median"] == pytest.approx(-15)
+    assert shown.loc[("simulated", DISTURBED[0]), "dice_change_median"] == pytest.approx(-0.1)
     numbers = retest_summary.numbers(both)
     assert (numbers["simulated_cases"], numbers["real_cases"], numbers["failed"], numbers["measurements"]) == (2, 1, 0, 9)
     measured = numbers["within_sd_simulated_shipped"]
