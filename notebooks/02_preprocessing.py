@@ -44,11 +44,12 @@ run
 # %% [markdown]
 # ## The steps
 #
-# As in the paper, with the same software family (ANTs):
+# Steps 2 to 5 are the paper's, with the same software family (ANTs); step 1 is ours:
 #
-# 1. **Uneven brightness** from the coils is estimated and divided out (N4).
-# 2. **Brain extraction** on the T1-weighted image: a template head is bent onto the patient's, and its brain outline
-#    comes along.
+# 1. **Uneven brightness** from the coils is estimated and divided out (N4) on the T1-weighted image. Not on the FLAIR:
+#    there it also evened out large lesions.
+# 2. **Brain extraction** on the T1-weighted image: a template head is matched to the patient's (turned, moved and stretched; in
+#    the larger profiles also bent), and its brain outline comes along.
 # 3. **Registration**: the T1-weighted image is moved rigidly onto the FLAIR, and the brain outline with it.
 # 4. **Resampling** to cubic voxels by linear interpolation (1 mm in the paper).
 # 5. **Normalisation**: the brain's mean becomes 0 and its standard deviation (SD) 1, so that "bright" means the same
@@ -97,7 +98,7 @@ brains = run.save(quality.preparation_quality(run), "tables/preparation_quality.
 run.keep(views.quality_chart(brains), "preparation_quality")
 
 # %% [markdown]
-# Brain volumes of adults lie around 1.0 to 1.6 litres. A point far below or above is a failed extraction even when its
+# Brain volumes of adults lie around 1.0 to 1.6 litres. A bar far below or above is a failed extraction even when its
 # row says "ok".
 
 # %% [markdown]

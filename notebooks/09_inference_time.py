@@ -47,7 +47,7 @@ run
 #
 # Mean and SD over the validation patients, from the images on disk to the mask on the FLAIR's own grid: brain
 # extraction, resampling, loading the network, applying it, the way back. The times were recorded when the work was done;
-# only the loading of the network is measured now, once, and charged to every patient, as the paper does.
+# only the loading of the network is measured now, once, and charged to every patient of the two networks, as the paper does.
 
 # %%
 seconds = timing.seconds_by_stage(run)
@@ -79,7 +79,7 @@ stages.round(3)
 # ## One real patient, everything included
 #
 # The table above is of this run: simulated heads at this profile's voxel size. What `flairnb segment` costs at the
-# paper's 1 mm was measured once, on a machine with nothing else to do, and is committed; below is that measurement, not
+# paper's 1 mm was measured once, on **public examinations of real people**, and is committed; below is that measurement, not
 # one of this run. Each kind of input was done several times, each time by a fresh process that had to load everything:
 # median, lowest and highest.
 
@@ -97,14 +97,21 @@ bench_page.patients(measured).round(2)
 bench_page.machine()
 
 # %% [markdown]
-# A load above the number of cores means that something else was running, too: such a part is not to be trusted.
+# A load above the number of cores means that something ran before or beside a part. `segment` came first, after the
+# installation; its repeats lie within a few per cent of each other, so nothing disturbed them much.
 
 # %%
 run.keep(bench_page.chart(measured), "benchmark")
 
 # %% [markdown]
-# Dashed: the paper's times (LST's lies far to the right and is left out). The black bar is the floor of the
-# network's step alone. Whatever lies outside that step is for the preparation to gain.
+# Dashed: the paper's times (LST's lies far to the right and is left out). The black bar is where the network's own step
+# would end at its floor. `prepare` is only what is left of the preparation when the network is loaded; its steps:
+
+# %%
+bench_page.preparation(measured).round(2)
+
+# %% [markdown]
+# Against other ways to the same kind of result:
 
 # %%
 bench_page.ratios(measured).round(2)
@@ -127,7 +134,7 @@ bench_page.laws(measured).round(3)
 bench_page.a_year(measured)
 
 # %% [markdown]
-# The paper counts 36 million brain examinations a year. So many machines like the measured one, or processor cores
+# The paper counts some 36 million MR examinations a year in the United States, 65% of them of the central nervous system. So many machines like the measured one, or processor cores
 # working all day and night, would keep up. Cases do not depend on each other: `flairnb run --dask` gives them to as many
 # machines as there are.
 
@@ -152,8 +159,8 @@ numbers = timing.numbers(run, seconds, table)
 ledger.beside(run, numbers)
 
 # %% [markdown]
-# A radiologist's fifteen to twenty minutes cannot be simulated. Times depend on what else the machine is doing: this
-# is the only chapter whose numbers change from run to run.
+# A radiologist's fifteen to twenty minutes cannot be simulated. Times depend on what else the machine is doing: seconds and
+# minutes, here and in chapters 02 to 04, change from run to run; other numbers do not.
 
 # %%
 run.finish(numbers=numbers)

@@ -69,7 +69,7 @@ lesson.play(
 # %% [markdown]
 # The blue line touches zero near 2.5 s: there CSF is black while a lesion, with a much shorter T1 and a long T2, is the
 # brightest tissue. Shorten TE and the lesion melts into grey matter: its brightness is T2. Shorten TR and CSF's zero moves to
-# the left, because it has not recovered; at 1.5 T, T1 is shorter and the zero moves, too.
+# the left, because it has not recovered; at 1.5 T the T1 of the tissues is shorter and their zeros move left, while CSF's stays.
 
 # %% jupyter={"source_hidden": true}
 lesson_play.ask("signal", interactive)
@@ -185,14 +185,14 @@ lesson.play(patient, lesson.slip, shift_mm=(2.0, 0.0, 10.0, 0.5), larger_mm=(0.0
 
 # %% [markdown]
 # The slip is the same, the score is not: Dice measures overlap relative to size. That is why patients with few small
-# lesions score low with every method and every reader, in the article too (its Figure 4A); 07_lesion_volume shows it. Draw the
+# lesions score low with every method and every reader, in the article too (its Figures 4B and 4E); 07_lesion_volume shows it. Draw the
 # second outline farther out, without any shift: the same holds.
 #
 # Now two readers of one patient. A Bland-Altman plot shows for each lesion how far the two volumes are apart, over their mean.
 # **Predict**: what does it look like when one reader draws every outline a little farther out?
 
 # %% jupyter={"source_hidden": true}
-lesson.play(patient, lesson_doubt.readers, larger_mm=(0.0, -2.0, 4.0, 1.0))
+lesson.play(patient, lesson_doubt.readers, larger_mm=(2.0, -2.0, 4.0, 1.0))
 
 # %% [markdown]
 # A correlation of volumes would hide this: both readers call the same lesions large. The plot shows the bias, and that it
@@ -217,8 +217,8 @@ lesson_doubt.hunt(patient)
 lesson_play.fold(lesson_doubt.hunt(patient, reveal=True), "Reveal the errors")
 
 # %% [markdown]
-# The errors were planted; networks make the first two and the last by themselves, and a wrong side comes from a header that is
-# read wrongly. To hunt among real results of this run, open 10_case_review and sort by Dice.
+# The errors were planted. Networks mark bright normal tissue, leave the brain and miss lesions by themselves; a wrong side comes
+# from a header that is read wrongly. To hunt among real results of this run, open 10_case_review and sort by Dice.
 #
 # ## For the teacher
 #

@@ -18,7 +18,7 @@
 #
 # **How well does the shipped network, trained on no patient at all, find the lesions of real patients?**
 #
-# Everything before this chapter ran on simulated patients, who are easier and more alike than real ones. Here the network
+# The scores of the chapters before are of simulated patients, who are easier and more alike than real ones. Here the network
 # that comes with the package meets public examinations with a reader's mask: multiple sclerosis in thick slices and in 3D,
 # and gliomas. A healthy brain shows whether it can also keep quiet.
 #
@@ -75,7 +75,7 @@ real_trust.show(run, table)
 
 # %% [markdown]
 # On the diagonal a network means what it says: of the voxels to which it gives 70%, a reader marked 70%. Calibration
-# (one number, the temperature, fitted on these same patients) moves the curve; it moves no outline. If the points on the
+# (one number, the temperature, fitted on these same patients) moves the curve. If the points on the
 # right lay on no line at all, the expected Dice would be worthless as a warning.
 
 # %%
@@ -107,8 +107,8 @@ real_record.show_examples(run, cases, table)
 real_record.training_summary()
 
 # %% [markdown]
-# Minutes on two processor cores, not days on a graphics card: more training should still help, and the next weights will
-# show whether it does.
+# Hours on two processor cores, not days on a graphics card. Later stages of training from these weights were tried and did not
+# help (`reports/robust/training.md`); whether far longer training would is not known.
 
 # %%
 real_record.publish(run, table)

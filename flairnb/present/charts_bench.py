@@ -20,9 +20,9 @@ def seconds_by_input(stages: pd.DataFrame, floors: Mapping[str, float], article:
     Parameters
     ----------
     stages : DataFrame
-        `input`, `stage`, `seconds`; drawn in the order of the rows.
+        `input`, `stage`, `seconds`; one after the other, drawn in the order of the rows.
     floors : mapping of input to float
-        Seconds below which no implementation of the network gets there.
+        Seconds below which no implementation of the stage "network" gets there; drawn from where that stage starts.
     article : mapping of name to float
         The article's seconds, each a dashed line.
     """
@@ -31,16 +31,20 @@ def seconds_by_input(stages: pd.DataFrame, floors: Mapping[str, float], article:
         figure = new_figure(8.0, 1.8 + 0.5 * len(inputs))
         axes = figure.add_subplot()
         start = dict.fromkeys(inputs, 0.0)
+        network = dict.fromkeys(inputs, 0.0)
         for number, stage in enumerate(stages["stage"].drop_duplicates()):
             fill, hatch = FILLS[number % len(FILLS)]
             label: str | None = stage
             for row in stages[stages["stage"] == stage].itertuples():
                 axes.barh(inputs.index(row.input), row.seconds, 0.55, left=start[row.input], color=fill, hatch=hatch, label=label, **EDGE)
+                if stage == "network":
+                    network[row.input] = start[row.input]
                 start[row.input] += row.seconds
                 label = None
         label = "floor of the network's step"
         for name, seconds in floors.items():
-            axes.plot([seconds] * 2, [inputs.index(name) - 0.4, inputs.index(name) + 0.4], color="black", lw=3, label=label)
+            edge, at = network[name] + seconds, inputs.index(name)
+            axes.plot([edge] * 2, [at - 0.4, at + 0.4], color="black", lw=3, label=label)
             label = None
         for name, seconds in article.items():
             axes.axvline(seconds, color="black", ls="--", lw=1.0, zorder=1)

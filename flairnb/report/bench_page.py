@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 #: Where the committed benchmark lies.
 FOLDER = "reports/bench"
 COLUMNS = ("part", "case", "what", "value", "low", "high", "n", "unit")
-#: Studies of the brain a year (article, Discussion), and the seconds that a year has.
-STUDIES_A_YEAR, YEAR_S = 36e6, 365.25 * 86400
+#: MR studies a year in the United States and the part of them that is of the central nervous system (article, Introduction).
+STUDIES_A_YEAR, NERVOUS_SYSTEM, YEAR_S = 36e6, 0.65, 365.25 * 86400
 #: 3840 cores x 2 operations x 1.582 GHz (NVIDIA's data sheet of the TITAN Xp), and how much of it convolutions are assumed to get.
 TITAN_XP_TFLOPS, ASSUMED_EFFICIENCY = 12.15, 0.3
-_NOT_STAGES = ("everything", "processor time", "network arithmetic", "peak memory", "prepare")
+_NOT_STAGES = ("everything", "processor time", "network arithmetic", "peak memory")
 
 
 def read(folder: str | Path | None = None) -> pd.DataFrame:
@@ -82,9 +82,20 @@ def patients(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def stages(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the seconds of each stage of each kind of input, preparation in its own steps."""
+    """Return the seconds of each stage of each kind of input, one after the other.
+
+    The steps of preparation are not among them: they are done while the network loads, and `prepare` is what is left of them then.
+    """
     mine = rows[(rows["part"] == "segment") & (rows["unit"] == "s") & ~rows["what"].isin(_NOT_STAGES)]
+    mine = mine[~mine["what"].str.startswith("prepare: ")]
     return mine.rename(columns={"case": "input", "what": "stage", "value": "seconds"})[["input", "stage", "seconds", "low", "high"]]
+
+
+def preparation(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the seconds of each step of preparation by kind of input; most of them are spent while the network loads."""
+    mine = rows[(rows["part"] == "segment") & rows["what"].str.startswith("prepare: ")]
+    mine = mine.assign(step=mine["what"].str.removeprefix("prepare: ") + ", s")
+    return mine.pivot_table(index="case", columns="step", values="value", sort=False).rename_axis(index="input", columns=None).reset_index()
 
 
 def ratios(rows: pd.DataFrame) -> pd.DataFrame:
@@ -131,9 +142,11 @@ def updates(rows: pd.DataFrame) -> pd.DataFrame:
     mine = rows[(rows["part"] == "training") & rows["case"].str.startswith("width")]
     if mine.empty:
         return mine
+    units = dict(zip(mine["what"], mine["unit"], strict=True))
     table = mine.pivot_table(index="case", columns="what", values="value", sort=False)
     table["pipeline / constant"] = table["step, input pipeline"] / table["step, constant batch"]
-    return table.reset_index()
+    names = {name: f"{name}, {unit}" for name, unit in units.items() if unit}
+    return table.rename(columns=names).rename_axis(columns=None).reset_index()
 
 
 def full_training() -> pd.DataFrame:
@@ -160,13 +173,14 @@ def full_training() -> pd.DataFrame:
 
 
 def a_year(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what the article's 36 million studies a year would take, by the measured seconds of each kind of input."""
+    """Return what the article's studies of the nervous system in a year would take, by the measured seconds of each kind of input."""
     import pandas as pd
 
+    studies = STUDIES_A_YEAR * NERVOUS_SYSTEM
     found: list[dict[str, Any]] = []
     for row in patients(rows).itertuples():
-        cores = STUDIES_A_YEAR * row.processor_s / YEAR_S
-        machines = STUDIES_A_YEAR * row.seconds / YEAR_S
+        cores = studies * row.processor_s / YEAR_S
+        machines = studies * row.seconds / YEAR_S
         found.append({"input": row.input, "machines like this, all year": round(machines), "cores, all year": round(cores)})
     return pd.DataFrame(found, columns=["input", "machines like this, all year", "cores, all year"])
 

@@ -74,7 +74,7 @@ QUESTIONS: dict[str, tuple[Question, ...]] = {
             "Stride 2 and dilation 2 taken literally in one layer: what happens to seven of eight voxels?",
             ("They count double", "They are averaged", "They are never looked at"),
             2,
-            "See the grid in the last of the pictures above: the output is blind to them. 12_audit takes that up.",
+            "See the black-and-white grids above: the output is blind to them. 12_audit takes that up.",
         ),
     ),
     "learning": (

@@ -32,8 +32,8 @@ def seconds_by_stage(run: Run) -> pd.DataFrame:
     """Collect the seconds of every step of every method and validation case.
 
     Preparation comes from the prepared FLAIR's side-car, a method's own steps from the fields ``seconds_*`` that its
-    mask's side-car or a table ``timing*.tsv`` carries. Loading the network is measured here, once, and charged to every
-    case, as the article does.
+    mask's side-car or a table ``timing*.tsv`` carries. Loading this run's network and the shipped one is measured here,
+    once, and charged to every case, as the article does.
 
     Returns
     -------
@@ -45,15 +45,18 @@ def seconds_by_stage(run: Run) -> pd.DataFrame:
     from flairnb.evaluate.cohort import find_methods
 
     recorded = _tables(run)
-    loading = _loading_seconds(run)
+    loading = {method: _loading_seconds(weights) for method, weights in _networks(run).items()}
     rows = []
     for participant in steps.prepared_ids(run, "validation"):
         preparation = _preparation(run, participant)
         for method in find_methods(run.work_dir):
             mask = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc=method)
             own = _own(mask) or recorded.get((participant, method), {})
-            if method == "unet" and own:
-                own = {"model loading": loading, **{("network" if stage == "its own steps" else stage): s for stage, s in own.items()}}
+            if method in loading and own:
+                own = {
+                    "model loading": loading[method],
+                    **{("network" if stage == "its own steps" else stage): s for stage, s in own.items()},
+                }
             if own:
                 stages = {**preparation, **own}
                 rows += [(participant, method, stage, float(seconds)) for stage, seconds in stages.items()]
@@ -95,7 +98,14 @@ def _stages(row: dict[str, Any]) -> dict[str, float]:
     return kept
 
 
-def _loading_seconds(run: Run) -> float:
+def _networks(run: Run) -> dict[str, Path | str]:
+    from flairnb.network.weights import shipped_names
+
+    own: dict[str, Path | str] = {"unet": run.path(steps.MODEL)}
+    return own | ({"shipped": shipped_names()[-1]} if shipped_names() else {})
+
+
+def _loading_seconds(weights: Path | str) -> float:
     from flairnb.network.weights import load_network
     from flairnb.report.quiet import quiet_stderr
 
@@ -103,7 +113,7 @@ def _loading_seconds(run: Run) -> float:
         import keras  # noqa: F401 - the program's own start is not what a loaded network costs
 
         start = time.perf_counter()
-        load_network(run.path(steps.MODEL))
+        load_network(weights)
         return time.perf_counter() - start
 
 

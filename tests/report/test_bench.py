@@ -104,7 +104,9 @@ def some_rows() -> pd.DataFrame:
         for what, value, unit in (
             ("everything", 10.0 + number, "s"),
             ("start and imports", 3.0, "s"),
-            ("prepare", 4.0, "s"),
+            ("load network", 2.0, "s"),
+            ("prepare", 1.0, "s"),
+            ("prepare: brain", 2.5, "s"),
             ("network", 3.0 + number, "s"),
             ("processor time", 18.0, "s"),
             ("network arithmetic", 400.0, "GFLOP"),
@@ -129,7 +131,7 @@ def test_the_page_sets_each_way_beside_ours_and_the_articles_times():
     assert ratios["the floor (network only)"] == pytest.approx(2 / 3)
     assert np.isnan(ratios["TensorFlow's own settings (network only)"])
     year = bench_page.a_year(rows).set_index("input")
-    assert year.loc[bench_parts.FIRST, "cores, all year"] == round(36e6 * 18 / (365.25 * 86400))
+    assert year.loc[bench_parts.FIRST, "cores, all year"] == round(23.4e6 * 18 / (365.25 * 86400))
 
 
 def test_the_page_is_empty_where_nothing_was_measured(tmp_path):
@@ -144,6 +146,17 @@ def test_the_chart_shows_every_input_and_the_articles_times():
     figure = bench_page.chart(some_rows())
     labels = {text.get_text() for axes in figure.axes for text in axes.get_yticklabels()}
     assert set(bench_parts.INPUTS) <= labels
+
+
+def test_the_charts_bars_end_at_the_sum_of_the_stages_and_the_floor_starts_with_the_network():
+    rows = some_rows()
+    figure = bench_page.chart(rows)
+    axes = figure.axes[0]
+    ends = {round(bar.get_y() + bar.get_height() / 2): bar.get_x() + bar.get_width() for bar in axes.patches}
+    assert ends == pytest.approx({n: 3.0 + 2.0 + 1.0 + 3.0 + n for n in range(len(bench_parts.INPUTS))})
+    floor = next(line for line in axes.lines if str(line.get_label()).startswith("floor"))
+    assert floor.get_xdata()[0] == pytest.approx(3.0 + 2.0 + 1.0 + 400 / 200)
+    assert bench_page.preparation(rows)["brain, s"].tolist() == [2.5] * len(bench_parts.INPUTS)
 
 
 def test_a_task_that_fails_is_one_line():
