@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,8 @@ def read_manifest(path: str | os.PathLike, data_root: str | os.PathLike | None =
     ----------
     path : path-like
         Tab-separated text (``.csv``: comma-separated), UTF-8, one row per
-        participant; columns as in `flairnb.cohort.columns.COLUMNS`.
+        participant; columns as in `flairnb.cohort.columns.COLUMNS`. Empty
+        rows, and separators at the end of rows, are passed over.
     data_root : path-like, optional
         Folder that the paths in the table are relative to; by default the
         table's own folder.
@@ -42,9 +45,10 @@ def read_manifest(path: str | os.PathLike, data_root: str | os.PathLike | None =
     MissingDataError
         The table does not exist.
     InputError
-        It cannot be read as a table.
+        It cannot be read as a table, two columns have one name, or a row has
+        more cells than there are columns.
     ManifestError
-        It can, but breaks the schema; `problems` has a row for every fault:
+        It can be read, but breaks the schema; `problems` has a row for every fault:
         row (line in the file), participant_id, column, value, problem,
         what_to_do.
     """
@@ -60,7 +64,7 @@ def read_manifest(path: str | os.PathLike, data_root: str | os.PathLike | None =
             f"{first['what_to_do']} `flairnb cohort check` lists all.",
             problems,
         )
-    return _typed(text)[0]
+    return _typed(text)[0].reset_index(drop=True)
 
 
 def find_problems(text: pd.DataFrame, data_root: str | os.PathLike) -> pd.DataFrame:
@@ -69,7 +73,8 @@ def find_problems(text: pd.DataFrame, data_root: str | os.PathLike) -> pd.DataFr
     Parameters
     ----------
     text : DataFrame of str
-        The table as written; "" where a cell is empty.
+        The table as written; "" where a cell is empty. Its index counts the
+        lines of the file below the header, from 0.
     data_root : path-like
         Folder that the paths are relative to.
     """
@@ -112,13 +117,36 @@ def _read_text_table(path: Path) -> pd.DataFrame:
         raise MissingDataError(f"{path.name}: expected a cohort table, found no such file. Check the path; see data_manifest/README.md.")
     separator = "," if path.suffix.lower() == ".csv" else "\t"
     try:
-        text = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=False)
+        written = path.read_text(encoding="utf-8-sig")
+        if not written.strip():
+            raise pd.errors.EmptyDataError("it is empty")
+        width = 1 + max(line.count(separator) for line in written.split("\n"))
+        # No cell is a name yet: pandas would rename repeated columns, and take the first one for the index where rows are longer.
+        cells = pd.read_csv(
+            io.StringIO(written), sep=separator, header=None, names=range(width), dtype=str, keep_default_na=False, skip_blank_lines=False
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path.name}: expected a tab-separated table in UTF-8, found something else ({reason}). Export it again."
         ) from error
-    return text.fillna("").rename(columns=str.strip).map(str.strip)
+    return _with_header(cells.fillna("").map(str.strip), path.name)
+
+
+def _with_header(cells: pd.DataFrame, file: str) -> pd.DataFrame:
+    """Take the first row as names of the columns; drop empty rows, of which the index keeps the place."""
+    names = cells.iloc[0].tolist()
+    repeated = [name for name, n in Counter(names).items() if name and n > 1]
+    if repeated:
+        raise InputError(f"{file}: expected each column once, found {', '.join(repeated)} more than once. Leave one of each.")
+    table = cells.iloc[1:].reset_index(drop=True)
+    table = table[(table != "").any(axis=1)]
+    known = 1 + max((i for i, name in enumerate(names) if name), default=-1)
+    surplus = table.index[(table.iloc[:, known:] != "").any(axis=1)]
+    if len(surplus):
+        lines = ", ".join(str(_line(i)) for i in surplus[:5]) + (" ..." if len(surplus) > 5 else "")
+        raise InputError(f"{file}: expected rows of {known} cells, as the header has, found more in line {lines}. Correct them.")
+    return table.iloc[:, :known].set_axis([name or f"Unnamed: {i}" for i, name in enumerate(names[:known])], axis=1)
 
 
 def _typed(text: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple]]:
@@ -227,7 +255,7 @@ def _as_problems(faults: list[tuple], text: pd.DataFrame) -> pd.DataFrame:
     ids = text["participant_id"] if "participant_id" in text.columns else None
     rows = []
     for row, column, value, problem, advice in faults:
-        who = ids.iloc[row - 2] if ids is not None and 0 <= row - 2 < len(text) else ""
+        who = ids.get(row - 2, "") if ids is not None else ""
         rows.append((row, who, column, "" if value is None else str(value), problem, advice))
     table = pd.DataFrame(rows, columns=PROBLEM_COLUMNS)
     return table.drop_duplicates().sort_values("row", kind="stable", ignore_index=True)

@@ -163,9 +163,10 @@ def test_unreadable_tables_are_input_errors(tmp_path):
         read_manifest(tmp_path / "none.tsv")
     (tmp_path / "binary.tsv").write_bytes(b"\xff\xfe\x00\x81\n\x9d")
     (tmp_path / "nothing.tsv").write_bytes(b"")
+    (tmp_path / "blank.tsv").write_text("\n\t\t\n \n")
     (tmp_path / "ragged.tsv").write_text("a\tb\n1\t2\t3\t4\n1\t2\t3\t4\t5\n")
-    for name in ("binary.tsv", "nothing.tsv", "ragged.tsv"):
-        with pytest.raises((InputError, ManifestError), match=name):
+    for name in ("binary.tsv", "nothing.tsv", "blank.tsv", "ragged.tsv"):
+        with pytest.raises(InputError, match=name):
             read_manifest(tmp_path / name)
 
 
@@ -174,6 +175,65 @@ def test_a_spreadsheets_habits_are_forgiven(write, tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"sub-a1,", b" sub-a1 ,", 1).replace(b"\n", b"\r\n"))
     table = read_manifest(path)
     assert table.loc[0, "participant_id"] == "sub-a1" and np.isnan(table.loc[0, "age"]) and table.loc[0, "sex"] == ""
+
+
+@pytest.mark.parametrize("name", ["cohort.tsv", "cohort.csv"])
+@pytest.mark.parametrize("ends", [("", "x"), ("x", "x"), ("xx", "xx"), ("xx", ""), ("", "xxx")])
+def test_separators_at_the_end_of_rows_are_forgiven(write, name, ends):
+    """A spreadsheet's empty columns: in the header, in the rows, or both."""
+    path = write(GOOD | {"my_note": "kept"}, name=name)
+    header, row = path.read_text().splitlines()
+    plain = read_manifest(path)
+    separator = "," if name.endswith(".csv") else "\t"
+    path.write_text("".join(line + end.replace("x", separator) + "\n" for line, end in zip((header, row), ends, strict=True)))
+    pd.testing.assert_frame_equal(read_manifest(path), plain)
+
+
+def test_a_row_with_more_cells_than_the_header_is_refused_by_its_line(write):
+    second = GOOD | {"participant_id": "sub-b", "flair": "b/FLAIR.nii.gz", "reference_mask": "b/mask.nii.gz"}
+    path = write(GOOD, second)
+    header, *rows = path.read_text().splitlines()
+    for end in ("\tshifted", "\t\t\tshifted"):
+        path.write_text("\n".join([header + "\t", rows[0] + "\t", "", rows[1] + end]) + "\n")
+        with pytest.raises(InputError, match=r"cohort\.tsv: expected rows of 10 cells, .* found more in line 4\.") as caught:
+            read_manifest(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("again", ["flair", "flair ", " flair"])
+def test_a_column_that_stands_twice_is_named(write, again):
+    path = write(GOOD | {"note": "x"})
+    path.write_text(path.read_text().replace("note", again, 1))
+    with pytest.raises(InputError, match=r"expected each column once, found flair more than once"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("empty", ["", "\t" * 9, " \t  \t"])
+def test_empty_rows_are_passed_over_and_lines_are_counted_all_the_same(write, empty):
+    second = GOOD | {"participant_id": "sub-b", "flair": "b/FLAIR.nii.gz", "reference_mask": "b/mask.nii.gz"}
+    path = write(GOOD, second)
+    header, *rows = path.read_text().splitlines()
+
+    def between(*lines: str) -> Path:
+        path.write_text("".join(f"{line}\n" for line in lines))
+        return path
+
+    table = read_manifest(between(header, rows[0], empty, rows[1], empty, empty))
+    assert table["participant_id"].tolist() == ["sub-a1", "sub-b"] and table.index.tolist() == [0, 1]
+    problems = problems_of(between(header, empty, rows[0], empty, rows[0], rows[1].replace("MSA", "MSAA")))
+    assert set(zip(problems["row"], problems["column"], problems["participant_id"], strict=True)) == {
+        (5, "participant_id", "sub-a1"),
+        (5, "flair", "sub-a1"),
+        (5, "reference_mask", "sub-a1"),
+        (6, "diagnosis", "sub-b"),
+    }
+    assert set(problems.loc[problems["row"] == 5, "problem"]) == {"stands already in line 3"}
+    assert problems_of(between(header, empty, empty))["problem"].tolist() == ["the table has no rows"]
+
+
+def test_a_column_without_a_name_among_the_others_is_kept(write):
+    path = write({"": "0"} | GOOD)
+    assert read_manifest(path)["Unnamed: 0"].tolist() == ["0"]
 
 
 TEXT = st.text("abcXYZ 0123456789-_.", max_size=8).map(str.strip).filter(lambda t: t not in ("", "NA", "nan"))
