@@ -46,7 +46,9 @@ def prepare_cohort(
     settings : PrepareSettings
     work_dir : path
         Gets ``derivatives/flairnb/sub-*/anat``: brain masks, prepared FLAIRs,
-        reference masks on the work grid, transforms, JSON side-cars.
+        reference masks on the FLAIR's own and the work grid, transforms, JSON
+        side-cars. Reference masks follow the table: a reader's mask that was
+        corrected is taken over again, one that the table no longer names goes.
     jobs : int
         Processes; results do not depend on it, nor on a cluster's workers
         (:func:`flairnb.parallel.each_case`).
@@ -79,7 +81,7 @@ def read_prepared(work_dir: str | os.PathLike, participant_id: str) -> PreparedC
         raise MissingDataError(f"{participant_id}: expected a prepared FLAIR, found none. Run notebook 02 first.")
     facts = read_json(sidecar_path(path))
     work = read_image(path, "prepared FLAIR")
-    flair = read_image(Path(work_dir) / facts["Flair"], "FLAIR")
+    flair = read_image(Path(work_dir).resolve() / facts["Flair"], "FLAIR")
     brain_native = read_mask(cohort_derivative(work_dir, participant_id, "mask", desc="brain"), flair, "brain mask")
     work_brain = read_mask(cohort_derivative(work_dir, participant_id, "mask", space="work", desc="brain"), work, "brain mask")
     xfm = _xfm_path(Path(work_dir), participant_id)
@@ -109,10 +111,35 @@ def read_work(work_dir: str | os.PathLike, participant_id: str) -> tuple[NDArray
         It was not prepared.
     """
     work = read_image(cohort_derivative(work_dir, participant_id, "FLAIR", space="work", desc="preproc"), "prepared FLAIR")
-    lesion = cohort_derivative(work_dir, participant_id, "mask", space="work", label="lesion", desc="manual")
+    lesion = _work_reference(Path(work_dir), participant_id)
     reference = read_mask(lesion, work, "reference mask") if lesion.is_file() else np.zeros(work.data.shape, dtype=bool)
     brain = read_mask(cohort_derivative(work_dir, participant_id, "mask", space="work", desc="brain"), work, "brain mask")
     return work.data, reference, brain
+
+
+def is_taken_over(native: Path, source: Path) -> bool:
+    """Tell whether a native mask holds what its reader's mask holds now, or is that file itself (phantoms)."""
+    if not source.is_file():
+        return False
+    return (native.is_file() and native.samefile(source)) or is_current(native, SourceSha256=sha256_file(source))
+
+
+def write_native_mask(native: Path, mask: NDArray[np.bool_], flair: Image, source: Path, sha256: str, settings: Any = None) -> None:
+    """Write a reader's mask to where native masks are scored; `sha256` is the source's, taken before it was read."""
+    write_image(native, mask, flair, np.uint8)
+    write_sidecar(native, [source], settings, {"Type": "Lesion", "Manual": True, "SourceSha256": sha256})
+
+
+def drop_native_mask(native: Path) -> None:
+    """Remove a copied mask, of which the table names no source any more; a file that is no copy (phantoms) stays."""
+    about = sidecar_path(native)
+    try:
+        is_copy = about.is_file() and "Sha256" in read_json(about)
+    except (ValueError, TypeError):
+        return
+    if is_copy:
+        native.unlink(missing_ok=True)  # first, so that a copy is never left without what tells that it is one
+        about.unlink()
 
 
 def _prepare_row(row: dict[str, Any], settings: PrepareSettings, work_dir: Path, root: Path) -> dict[str, Any]:
@@ -147,7 +174,7 @@ def _prepare_one(row: dict[str, Any], settings: PrepareSettings, work_dir: Path,
     hashes = {name: sha256_file(path) if path.exists() else "absent" for name, path in paths.items()}
     key = content_hash(settings_hash(settings), hashes, code_hash())
     target = cohort_derivative(work_dir, participant, "FLAIR", space="work", desc="preproc")
-    if is_current(target, Key=key) and all(is_current(p) for p in _companions(work_dir, participant, "reference_mask" in paths)):
+    if is_current(target, Key=key) and _are_current(work_dir, participant, paths.get("reference_mask")):
         return dict(read_json(sidecar_path(target))["Row"])
     flair = read_image(paths["flair"], "FLAIR")
     t1w = read_image(paths["t1w"], "T1w") if "t1w" in paths else None
@@ -200,29 +227,49 @@ def _write(job: _Job, case: PreparedCase, facts: dict[str, Any], reference: NDAr
     work_brain = cohort_derivative(work_dir, participant, "mask", space="work", desc="brain")
     write_image(work_brain, case.work_brain, like, np.uint8)
     write_sidecar(work_brain, [brain], plain, {"Type": "Brain"})
-    if reference is not None:
-        lesion = cohort_derivative(work_dir, participant, "mask", space="work", label="lesion", desc="manual")
-        write_image(lesion, mask_to_work(reference, case.flair.affine, case.work_grid), like, np.uint8)
-        write_sidecar(lesion, [paths["reference_mask"]], plain, {"Type": "Lesion"})
-        native = cohort_derivative(work_dir, participant, "mask", label="lesion", desc="manual")
-        if not native.exists():
-            write_image(native, reference, case.flair, np.uint8)
-            write_sidecar(native, [paths["reference_mask"]], plain, {"Type": "Lesion"})
+    _write_reference(job, case, reference, like)
     target = cohort_derivative(work_dir, participant, "FLAIR", space="work", desc="preproc")
     write_image(target, case.work, like, np.float32)
-    flair = os.path.relpath(paths["flair"], work_dir)
+    # Real folders on both sides: `..` of a path through a link leads elsewhere. A link to the FLAIR itself keeps its name.
+    flair = os.path.relpath(paths["flair"].parent.resolve() / paths["flair"].name, work_dir.resolve())
     more = {name: facts[name] for name in ("Row", "Seconds", "Notes", "HasTransform")}
     write_sidecar(target, sources, plain, {"Key": key, "Flair": flair, "Mean": case.mean, "Sd": case.sd, **more})
 
 
-def _companions(work_dir: Path, participant: str, has_reference: bool) -> list[Path]:
-    found = [
+def _write_reference(job: _Job, case: PreparedCase, reference: NDArray[np.bool_] | None, like: Image) -> None:
+    """Write the reader's mask on both grids; remove both where the table names none."""
+    work, native = _work_reference(job.work_dir, job.participant), _native_reference(job.work_dir, job.participant)
+    if reference is None:
+        work.unlink(missing_ok=True)
+        sidecar_path(work).unlink(missing_ok=True)
+        drop_native_mask(native)
+        return
+    source, plain = job.paths["reference_mask"], as_dict(job.settings)
+    write_image(work, mask_to_work(reference, case.flair.affine, case.work_grid), like, np.uint8)
+    write_sidecar(work, [source], plain, {"Type": "Lesion"})
+    if not is_taken_over(native, source):
+        write_native_mask(native, reference, case.flair, source, job.hashes["reference_mask"], plain)
+
+
+def _are_current(work_dir: Path, participant: str, reference: Path | None) -> bool:
+    """Tell whether the files beside a prepared FLAIR are whole, and its reference mask the reader's."""
+    files = [
         cohort_derivative(work_dir, participant, "mask", desc="brain"),
         cohort_derivative(work_dir, participant, "mask", space="work", desc="brain"),
     ]
-    if has_reference:
-        found.append(cohort_derivative(work_dir, participant, "mask", space="work", label="lesion", desc="manual"))
-    return found
+    if reference is not None:
+        files.append(_work_reference(work_dir, participant))
+        if not is_taken_over(_native_reference(work_dir, participant), reference):
+            return False
+    return all(is_current(path) for path in files)
+
+
+def _native_reference(work_dir: Path, participant: str) -> Path:
+    return cohort_derivative(work_dir, participant, "mask", label="lesion", desc="manual")
+
+
+def _work_reference(work_dir: Path, participant: str) -> Path:
+    return cohort_derivative(work_dir, participant, "mask", space="work", label="lesion", desc="manual")
 
 
 def _xfm_path(work_dir: Path, participant: str) -> Path:

@@ -11,8 +11,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from flairnb.errors import WorkFailed
 from flairnb.naming import cohort_derivative
 from flairnb.provenance import content_hash, read_json, sha256_file, write_json, write_sidecar
@@ -176,28 +174,39 @@ def score_validation(run: Run) -> CohortScores:
 def take_over_masks(run: Run) -> int:
     """Copy readers' masks of a manifest to where native masks are scored.
 
-    Phantoms have theirs there already. A mask on another grid than its FLAIR
-    is refused by name.
+    Phantoms have theirs there already. A mask that was corrected since is
+    copied again; the copy of one that the manifest no longer names is removed.
+    A mask on another grid than its FLAIR is refused by name.
 
     Returns
     -------
     int
         Masks written.
     """
-    from flairnb.images import read_image, read_mask, write_image
+    from flairnb.prepare.cohort import drop_native_mask
 
     written = 0
     for row in read_cohort(run, "validation").itertuples():
         for column, name in (("reference_mask", "manual"), ("second_reader_mask", "manual2")):
             source = str(getattr(row, column, "") or "")
             target = cohort_derivative(run.work_dir, row.participant_id, "mask", label=LESION, desc=name)
-            if source and not target.is_file():
-                flair = read_image(data_root(run) / row.flair, "FLAIR")
-                mask = read_mask(data_root(run) / source, like=flair, what=f"{row.participant_id} {column}")
-                write_image(target, mask, flair, np.uint8)
-                write_sidecar(target, [data_root(run) / source], extra={"Type": "Lesion", "Manual": True})
-                written += 1
+            if source:
+                written += _take_over(data_root(run) / source, target, data_root(run) / row.flair, f"{row.participant_id} {column}")
+            else:
+                drop_native_mask(target)
     return written
+
+
+def _take_over(source: Path, target: Path, flair_path: Path, what: str) -> bool:
+    """Copy one reader's mask unless that is done; return whether it was written."""
+    from flairnb.images import read_image, read_mask
+    from flairnb.prepare.cohort import is_taken_over, write_native_mask
+
+    if is_taken_over(target, source):
+        return False
+    flair, sha256 = read_image(flair_path, "FLAIR"), sha256_file(source)
+    write_native_mask(target, read_mask(source, like=flair, what=what), flair, source, sha256)
+    return True
 
 
 def _manifest_file(run: Run) -> Path:

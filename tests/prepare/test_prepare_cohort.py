@@ -1,15 +1,17 @@
 """A cohort: rows, resuming, and a bad case that stops nobody."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from flairnb.errors import MissingDataError
-from flairnb.images import write_image
-from flairnb.naming import cohort_derivative
-from flairnb.prepare.cohort import prepare_cohort, read_prepared
+from flairnb.images import Image, read_mask, write_image
+from flairnb.naming import cohort_derivative, sidecar_path
+from flairnb.prepare.cohort import prepare_cohort, read_prepared, read_work
+from flairnb.provenance import write_json
 from flairnb.settings import load
 
 pytest.importorskip("ants")
@@ -92,3 +94,106 @@ def test_other_spacing_prepares_again_and_keeps_the_brain(cohort):
 def test_unprepared_case_is_named(tmp_path):
     with pytest.raises(MissingDataError, match="sub-9"):
         read_prepared(tmp_path, "sub-9")
+
+
+SMALL = (40, 44, 9)
+
+
+@pytest.fixture
+def small(tmp_path, rng):
+    """Return a folder with a small examination, its table, and a function that writes the reader's mask of so many voxels."""
+    affine = np.diag([-4.0, 4.2, 11.0, 1.0])
+    flair = Image(rng.uniform(80, 120, SMALL).astype(np.float32), affine)
+    brain = np.zeros(SMALL, bool)
+    brain[4:-4, 4:-4, 1:-1] = True
+    data = tmp_path / "data"
+    write_image(data / "sub-1_FLAIR.nii.gz", flair.data, flair)
+    write_image(data / "brain.nii.gz", brain, flair, np.uint8)
+
+    def mark(voxels: int) -> None:
+        mask = np.zeros(SMALL, np.uint8)
+        mask[10 : 10 + voxels, 20, 4] = 1
+        write_image(data / "lesion.nii.gz", mask, flair, np.uint8)
+
+    mark(4)
+    row = {"flair": "sub-1_FLAIR.nii.gz", "t1w": "", "brain_mask": "brain.nii.gz", "reference_mask": "lesion.nii.gz"}
+    return data, pd.DataFrame([{"participant_id": "sub-1", **row}]), mark
+
+
+def native_of(work, name="manual"):
+    return cohort_derivative(work, "sub-1", "mask", label="lesion", desc=name)
+
+
+def prepare(table, work, data):
+    done = prepare_cohort(table, FAST, work, data_root=data)
+    assert done["status"].tolist() == ["ok"], done["reason"].tolist()
+
+
+def test_a_corrected_reference_mask_is_taken_over_on_both_grids(small, tmp_path):
+    data, table, mark = small
+    for voxels in (4, 13):
+        mark(voxels)
+        prepare(table, tmp_path / "work", data)
+        assert np.count_nonzero(read_mask(native_of(tmp_path / "work"))) == voxels
+    larger = np.count_nonzero(read_work(tmp_path / "work", "sub-1")[1])
+    mark(4)
+    prepare(table, tmp_path / "work", data)
+    assert 0 < np.count_nonzero(read_work(tmp_path / "work", "sub-1")[1]) < larger
+
+
+def test_a_native_mask_that_is_gone_or_damaged_is_made_again(small, tmp_path):
+    data, table, _ = small
+    native = native_of(tmp_path / "work")
+    for spoil in (native.unlink, lambda: native.write_bytes(b"half"), lambda: sidecar_path(native).unlink()):
+        prepare(table, tmp_path / "work", data)
+        spoil()
+        prepare(table, tmp_path / "work", data)
+        assert np.count_nonzero(read_mask(native)) == 4
+
+
+def test_a_reference_mask_that_the_table_names_no_longer_goes_on_both_grids(small, tmp_path):
+    data, table, _ = small
+    prepare(table, tmp_path / "work", data)
+    prepare(table.assign(reference_mask=""), tmp_path / "work", data)
+    assert not read_work(tmp_path / "work", "sub-1")[1].any()
+    assert list((tmp_path / "work").rglob("*manual*")) == []
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_readers_own_file_at_the_place_of_native_masks_is_left_as_it_is(named, small, tmp_path):
+    """Phantoms' masks lie there: the source is the target."""
+    data, table, _ = small
+    native = native_of(data)
+    native.parent.mkdir(parents=True)
+    shutil.copy(data / "lesion.nii.gz", native)
+    write_json(sidecar_path(native), {"Type": "Lesion", "Simulated": True})
+    before = native.read_bytes(), sidecar_path(native).read_bytes(), native.stat().st_mtime_ns
+    prepare(table.assign(reference_mask=str(native.relative_to(data)) if named else ""), data, data)
+    assert (native.read_bytes(), sidecar_path(native).read_bytes(), native.stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize("linked", ["work", "data", "both"])
+def test_prepared_cases_are_read_through_links_to_their_folders(linked, small, tmp_path):
+    data, table, _ = small
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("work", "data"):
+        real = tmp_path / "disk" / name / "deep" / "er"
+        real.parent.mkdir(parents=True)
+        real.mkdir() if name == "work" else data.rename(real)
+        if linked in (name, "both"):
+            (project / name).symlink_to(real)
+        else:
+            real.rename(project / name)
+    prepare(table, project / "work" / "demo", project / "data")
+    case = read_prepared(project / "work" / "demo", "sub-1")
+    assert case.flair.shape == SMALL and case.flair.path.name == "sub-1_FLAIR.nii.gz"
+
+
+def test_a_flair_that_is_itself_a_link_keeps_its_name(small, tmp_path):
+    data, table, _ = small
+    (tmp_path / "store").mkdir()
+    (data / "sub-1_FLAIR.nii.gz").rename(tmp_path / "store" / "4711.nii.gz")
+    (data / "sub-1_FLAIR.nii.gz").symlink_to(tmp_path / "store" / "4711.nii.gz")
+    prepare(table, tmp_path / "work", data)
+    assert read_prepared(tmp_path / "work", "sub-1").flair.path.name == "sub-1_FLAIR.nii.gz"
