@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from flairnb.errors import InputError, MissingDataError
 from flairnb.images import Image, read_mask
+from flairnb.prepare.dicom_headers import files_below
 
 _NAME = re.compile(r"(?P<participant>sub-[A-Za-z0-9]+)(?:_[A-Za-z]+-[A-Za-z0-9]+)*?_desc-(?P<tool>[A-Za-z0-9]+)_mask\.nii(\.gz)?")
 #: Names that flairnb's own masks have; an outside tool may not pose as one.
@@ -28,7 +29,8 @@ def find_tools(folder: str | os.PathLike) -> dict[str, dict[str, Path]]:
     Parameters
     ----------
     folder : path
-        Searched with all folders below it for ``sub-<label>[_<entities>]_desc-<tool>_mask.nii.gz``.
+        Searched with all folders below it, links followed, for
+        ``sub-<label>[_<entities>]_desc-<tool>_mask.nii.gz``.
 
     Returns
     -------
@@ -40,13 +42,14 @@ def find_tools(folder: str | os.PathLike) -> dict[str, dict[str, Path]]:
     MissingDataError
         There is no such folder.
     InputError
-        A tool has one of the `RESERVED` names, or two masks for one person.
+        A tool has one of the `RESERVED` names, or two masks for one person;
+        or there is no mask.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingDataError(f"baselines.external: expected a folder of masks, found none named {folder.name!r}. Check the path.")
     tools: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.rglob("*_mask.nii*")):
+    for path in sorted(files_below(folder)):
         match = _NAME.fullmatch(path.name)
         if match is None:
             continue
@@ -60,6 +63,11 @@ def find_tools(folder: str | os.PathLike) -> dict[str, dict[str, Path]]:
             other = tools[tool][participant].name
             raise InputError(f"{participant}: expected one mask of {tool}, found {other} and {path.name}. Leave one in the folder.")
         tools[tool][participant] = path
+    if not tools:
+        raise InputError(
+            f"baselines.external: expected masks named sub-<label>_desc-<tool>_mask.nii.gz, found none in {folder.name!r}. Rename them, "
+            "or name no folder."
+        )
     return tools
 
 

@@ -84,7 +84,7 @@ def quiet_pydicom() -> Iterator[Any]:
 
 
 def read_folder(folder: str | os.PathLike) -> Folder:
-    """Read the headers of all DICOM files in a folder and the folders in it.
+    """Read the headers of all DICOM files in a folder and the folders in it, links to folders included.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def read_folder(folder: str | os.PathLike) -> Folder:
     with quiet_pydicom() as pydicom:
         found: dict[str, dict[str, tuple[Path, Dataset]]] = defaultdict(dict)
         others = 0
-        for path in _files(Path(folder)):
+        for path in files_below(Path(folder)):
             header = _header(path, pydicom)
             if header is None:
                 others += 1
@@ -110,8 +110,19 @@ def read_folder(folder: str | os.PathLike) -> Folder:
         return _together(found, others)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for base, folders, names in os.walk(folder):
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and of all folders in it, by name; links are followed, to each real folder once.
+
+    A link to a folder that this one lies in leads to what is nobody's input,
+    and is not followed.
+    """
+    seen = {os.path.realpath(parent) for parent in folder.resolve().parents}
+    for base, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(base)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders.sort()
         yield from (Path(base) / name for name in sorted(names))
 
@@ -160,12 +171,13 @@ def _together(found: dict[str, dict[str, tuple[Path, Dataset]]], others: int) ->
     studies, patients = _Counted(), _Counted()
     facts, stacks = [], {}
     numbers = {uid: _number_of(group[0][1]) for uid, group in groups.items()}
+    general = _general_protocols([group[0][1] for group in groups.values()])
     for uid, label in _labels(numbers).items():
         group = groups[uid]
         header = group[0][1]
         frames, stack, fault = _stack(group)
         where = {"study": studies(_text(header, "StudyInstanceUID")), "patient": patients(_patient(header))}
-        facts.append(_series(label, uid, group, frames, stack, fault, where))
+        facts.append(_series(label, uid, group, frames, stack, fault, _names(header, general) | where))
         if stack is not None:
             stacks[label] = stack
     return Folder(tuple(facts), stacks, others)
@@ -249,7 +261,7 @@ def _floats(header: Dataset, name: str, count: int) -> tuple[float, ...]:
 
 
 def _series(  # noqa: PLR0913 - one series, all that is known of it
-    label: str, uid: str, group: list, frames: list[Frame], stack: Stack | None, fault: str, where: dict[str, int]
+    label: str, uid: str, group: list, frames: list[Frame], stack: Stack | None, fault: str, more: dict[str, Any]
 ) -> Series:
     header = group[0][1]
     contrast = _text(header, "AcquisitionContrast").upper()
@@ -263,7 +275,6 @@ def _series(  # noqa: PLR0913 - one series, all that is known of it
     return Series(
         label=label,
         uid=uid,
-        names=_names(header),
         files=tuple(dict.fromkeys(f.path for f in stack.frames)) if stack else tuple(p for p, _ in group),
         modality=modality,
         kinds=_kinds(header),
@@ -280,13 +291,32 @@ def _series(  # noqa: PLR0913 - one series, all that is known of it
         spacing_mm=spacing,
         fault=fault,
         compressed=_compressed(header),
-        **where,
+        **more,
     )
 
 
-def _names(header: Dataset) -> str:
-    typed = " ".join(_text(header, name) for name in ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName"))
-    return re.sub(r"[^a-z0-9+]+", " ", typed.lower()).strip()
+def _general_protocols(headers: list[Dataset]) -> frozenset[str]:
+    """Return the studies (UID) whose MR series, two or more, all have one ProtocolName: it names the examination, and no series."""
+    named: dict[str, list[str]] = defaultdict(list)
+    for header in headers:
+        if _text(header, "Modality") == "MR" and (protocol := _text(header, "ProtocolName").strip().casefold()):
+            named[_text(header, "StudyInstanceUID")].append(protocol)
+    return frozenset(study for study, protocols in named.items() if len(protocols) > 1 and len(set(protocols)) == 1)
+
+
+def _names(header: Dataset, general: frozenset[str]) -> dict[str, str]:
+    """Return what people typed, in small letters: all of it, and what they typed for the series alone.
+
+    A ProtocolName of the whole examination (`general`) is left out of both, unless nothing else describes the series.
+    """
+    own = _typed(header, "SeriesDescription", "SequenceName", "PulseSequenceName")
+    if _text(header, "StudyInstanceUID") in general and _text(header, "SeriesDescription").strip():
+        return {"names": own, "own_names": own}
+    return {"names": _typed(header, "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName"), "own_names": own}
+
+
+def _typed(header: Dataset, *fields: str) -> str:
+    return re.sub(r"[^a-z0-9+]+", " ", " ".join(_text(header, name) for name in fields).lower()).strip()
 
 
 def _kinds(header: Dataset) -> frozenset[str]:

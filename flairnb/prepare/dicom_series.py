@@ -53,9 +53,10 @@ class Series:
     ----------
     label : str
         The series number, with a letter where several series have the same.
-    uid, names : str
-        Series Instance UID, and all typed names in small letters; for the
-        choice only, never shown.
+    uid, names, own_names : str
+        Series Instance UID; all typed names in small letters, without a
+        ProtocolName that names the whole examination; those of the series
+        alone, without any ProtocolName. For the choice only, never shown.
     files : tuple of Path
         In the order of their slices.
     study, patient : int
@@ -101,6 +102,7 @@ class Series:
     spacing_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     fault: str = ""
     compressed: str = ""
+    own_names: str = field(default="", repr=False)
 
     @property
     def is_derived(self) -> bool:
@@ -223,22 +225,37 @@ def _something_else(series: Series) -> str:
             return what
     if series.diffusion:
         return "diffusion"
+    # On some scanners the ProtocolName is that of the examination: a series that says it is a FLAIR, and is timed as one, is believed.
+    names = series.own_names if _is_plainly_flair(series) else series.names
     for pattern, what in _OTHER_NAMES.items():
-        if re.search(pattern, series.names):
+        if re.search(pattern, names):
             return what
     if series.orientation == "unknown" and series.fault:
         return series.fault
     return f"fewer than {MIN_SLICES} slices" if series.slices < MIN_SLICES else ""
 
 
-def _flair_reason(s: Series) -> str:
-    named = bool(_FLAIR_NAME.search(s.names)) and not _T1_FLAIR_NAME.search(s.names)
+def _is_plainly_flair(s: Series) -> bool:
+    return _is_named_flair(s.own_names) and _is_timed_as_flair(s) and bool(s.ti_ms) and s.te_ms is not None
+
+
+def _is_named_flair(names: str) -> bool:
+    return bool(_FLAIR_NAME.search(names)) and not _T1_FLAIR_NAME.search(names)
+
+
+def _is_timed_as_flair(s: Series) -> bool:
+    """Tell whether no time that the header gives speaks against a FLAIR."""
     fits = {
         "ti": s.ti_ms is None or s.ti_ms == 0 or FLAIR_TI_MS[0] <= s.ti_ms <= FLAIR_TI_MS[1],
         "te": s.te_ms is None or s.te_ms >= FLAIR_MIN_TE_MS,
         "tr": s.tr_ms is None or s.tr_ms == 0 or s.tr_ms >= FLAIR_MIN_TR_MS,
     }
-    if not all(fits.values()):
+    return all(fits.values())
+
+
+def _flair_reason(s: Series) -> str:
+    named = _is_named_flair(s.names)
+    if not _is_timed_as_flair(s):
         return ""
     if s.ti_ms and s.te_ms is not None and (s.inversion or named):
         return f"inversion recovery with {_timing(s)}" + (", and named so" if named else "")

@@ -57,3 +57,19 @@ def test_two_masks_of_one_tool_and_person_are_refused(tmp_path, flair):
 def test_an_absent_folder_is_said(tmp_path):
     with pytest.raises(MissingDataError, match="none named"):
         find_tools(tmp_path / "none")
+
+
+def test_folders_behind_links_are_searched_each_once(tmp_path, flair):
+    write(tmp_path / "scratch", "sub-1/sub-1_desc-tool_mask.nii.gz", flair)
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    (folder / "sub-1").symlink_to(tmp_path / "scratch" / "sub-1")
+    (folder / "again").symlink_to(tmp_path / "scratch" / "sub-1")
+    (tmp_path / "scratch" / "sub-1" / "loop").symlink_to(folder)
+    assert {tool: list(files) for tool, files in find_tools(folder).items()} == {"tool": ["sub-1"]}
+
+
+def test_a_folder_without_masks_is_refused(tmp_path, flair):
+    write(tmp_path, "sub-1_lesions.nii.gz", flair)
+    with pytest.raises(InputError, match=r"baselines\.external: expected masks named sub-<label>_desc-<tool>_mask\.nii\.gz, found none"):
+        find_tools(tmp_path)

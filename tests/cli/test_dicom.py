@@ -262,6 +262,86 @@ def test_results_can_be_written_beside_the_source_and_the_run_repeated(study, ki
     assert [entry["why"] for entry in summary["dicom"]["rejected"]] == ["not MR (SEG)"]
 
 
+def test_a_file_of_ones_own_beside_the_source_is_not_written_over(study, kinds, rooms, capsys):
+    study.add(5, "axial", **kinds.flair)
+    words = ["segment", str(study.folder), "--out", str(study.folder)]
+    for name in ("dicom_FLAIR.nii.gz", f"{PREFIX}_seg.dcm", f"{PREFIX}_mask.nii.gz", "dicom_desc-qc.png", SUMMARY):
+        (study.folder / name).write_bytes(b"mine")
+        assert call(words) == 2 and rooms.loaded == 0
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: --out: expected results of an earlier run or none, found {name}, which")
+        assert (study.folder / name).read_bytes() == b"mine"
+        (study.folder / name).unlink()
+    assert call(words) == 0
+    (study.folder / f"{PREFIX}_seg.dcm").write_bytes(b"corrected")
+    assert call(words) == 2 and f"found {PREFIX}_seg.dcm" in capsys.readouterr().err
+
+
+def test_all_files_of_a_dicom_result_are_known_beforehand(study, kinds, run, tmp_path):
+    from flairnb.report.patient_files import result_names
+
+    study.add(5, "axial", **kinds.flair)
+    run()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(result_names("dicom", dicom=True))
+
+
+GENERAL = "BRAIN W WO CONTRAST MRA STROKE"
+
+
+def test_a_protocol_name_of_the_whole_examination_says_nothing_of_its_series(study, kinds, run, rooms):
+    """As on scanners whose ProtocolName is that of the examination."""
+    study.add(2, "sagittal 3D", MRAcquisitionType="3D", ProtocolName=GENERAL, **kinds.t1w)
+    study.add(5, "axial", ProtocolName=f" {GENERAL.title()} ", **kinds.flair)
+    study.add(6, "axial", ProtocolName=GENERAL, **kinds.t2w)
+    study.add(7, "axial", SeriesDescription="Screen", Modality="OT")
+    chosen = run()[0]["dicom"]
+    assert (chosen["flair"]["series"], chosen["t1w"]["series"]) == ("5", "2") and rooms.t1w is not None
+    assert not chosen["flair"]["contrast_agent"] and not chosen["t1w"]["contrast_agent"]
+
+
+def test_a_flair_alone_is_known_by_its_description_and_timing_whatever_the_protocol(study, kinds, run, refused):
+    study.add(5, "axial", ProtocolName=GENERAL, **kinds.flair)
+    assert run()[0]["dicom"]["flair"]["series"] == "5"
+
+
+def test_a_protocol_name_of_one_series_still_counts(study, kinds, run):
+    study.add(2, "sagittal 3D", MRAcquisitionType="3D", ProtocolName="T1 POST GD", **kinds.t1w)
+    study.add(5, "axial", ProtocolName="T2 FLAIR", **kinds.flair)
+    study.add(6, "axial", ProtocolName="TOF", **{**kinds.flair, "SeriesDescription": "AX"})
+    chosen = run()[0]["dicom"]
+    assert chosen["flair"]["series"] == "5" and chosen["t1w"] is None
+    assert {entry["series"]: entry["why"] for entry in chosen["rejected"]} == {"2": "T1w after contrast agent", "6": "angiography"}
+
+
+def test_a_shared_protocol_name_still_counts_where_nothing_else_describes_a_series(study, kinds, refused):
+    bare = {**kinds.flair, "SeriesDescription": None, "ProtocolName": "MRA"}
+    study.add(5, "axial", **bare)
+    study.add(6, "axial", **{**bare, "SeriesDescription": "AX T2"})
+    study.add(7, "axial", **{**kinds.t2w, "ProtocolName": "MRA"})
+    # Series 6 is now judged by its timing alone; 5 is an angiography as before.
+    from flairnb.prepare.dicom_headers import read_folder
+    from flairnb.prepare.dicom_series import judge
+
+    assert {s.label: judge(s)[0] or judge(s)[1] for s in read_folder(study.folder).series} == {
+        "5": "angiography",
+        "6": "FLAIR",
+        "7": "neither FLAIR nor T1w: TE 95 ms, TR 5000 ms",
+    }
+
+
+def test_series_behind_links_to_folders_are_read_each_once(study, kinds, run, tmp_path):
+    study.add(5, "axial", **kinds.flair)
+    (tmp_path / "in" / "disk").mkdir()
+    (study.folder / "s5").rename(tmp_path / "in" / "disk" / "s5")
+    (study.folder / "flair").symlink_to(tmp_path / "in" / "disk" / "s5")
+    (tmp_path / "in" / "disk" / "s5" / "round").symlink_to(study.folder)
+    # Another patient, above: a link upwards leads to no input.
+    kinds.study(tmp_path / "in" / "other", {"PatientName": "Fabricated^Other", "PatientID": "HOSP-0815"}).add(9, "axial", **kinds.flair)
+    (study.folder / "up").symlink_to(tmp_path / "in")
+    summary, _ = run()
+    assert summary["dicom"]["flair"]["slices"] == 16 and summary["dicom"]["rejected"] == [] and summary["dicom"]["other_files"] == 0
+
+
 def test_the_series_can_be_chosen_by_number_or_uid(study, kinds, run, refused, tmp_path):
     import pydicom
 

@@ -162,3 +162,26 @@ def test_a_flair_with_missing_slices_is_not_taken():
     assert "missing slices" in pick([broken, FLAIR]).rejected[0][1]
     with pytest.raises(GeometryError, match="series 3 .*missing slices"):
         pick([broken, T1W])
+
+
+@pytest.mark.parametrize("protocol", ["brain mra stroke", "brain with perfusion", "brain dwi stroke"])
+def test_a_series_described_and_timed_as_flair_is_one_whatever_its_protocol_is_called(protocol):
+    said = {"names": f"ax t2 flair {protocol}", "own_names": "ax t2 flair"}
+    assert judge(replace(FLAIR, **said))[0] == "FLAIR"
+    assert pick([replace(FLAIR, **said)]).flair.label == "4"
+    for less in ({"ti_ms": None}, {"te_ms": None}, {"te_ms": 12}, {"own_names": "ax t2"}, {"own_names": ""}, {"own_names": "t1 flair"}):
+        assert judge(replace(FLAIR, **{**said, **less}))[0] == "", less
+
+
+@pytest.mark.parametrize(
+    "but",
+    [
+        {"own_names": "sag dir flair"},
+        {"diffusion": True},
+        {"kinds": frozenset({"ORIGINAL", "PRIMARY", "LOCALIZER"})},
+        {"slices": 3},
+        {"modality": "CT"},
+    ],
+)
+def test_what_the_series_itself_says_against_a_flair_still_counts(but):
+    assert judge(replace(FLAIR, **{"names": "sag dir flair brain", "own_names": "ax t2 flair", **but}))[0] == ""
