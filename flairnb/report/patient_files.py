@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flairnb.images import Image, write_image
-from flairnb.naming import derivative_path
+from flairnb.naming import derivative_name, derivative_path
 from flairnb.provenance import StageTimer, machine, peak_memory_gb, sha256_file, versions, write_json
 from flairnb.report.doubts import doubts_of_result
 
@@ -37,7 +37,7 @@ def summary_of(
     """
     from flairnb.settings import as_dict
 
-    shipped = Path(weights).parent.name == "shipped" or not Path(weights).exists()
+    shipped = _is_shipped(weights)
     notes = [*case.notes]
     if not shipped:
         notes.append(
@@ -72,12 +72,37 @@ def summary_of(
     }
 
 
+def _is_shipped(weights: Path | str) -> bool:
+    """Tell whether the folder that weights are loaded from (`flairnb.network.weights.load_network`) came with the package."""
+    from flairnb.network.weights import SETTINGS_FILE, SHIPPED
+
+    asked = Path(weights)
+    places = (asked, asked.parent if asked.suffix == ".keras" else asked)
+    folder = next((place for place in places if (place / SETTINGS_FILE).is_file()), SHIPPED / asked.name)
+    return folder.resolve().parent == SHIPPED.resolve()
+
+
 def t1w_facts(t1w: Image | None, case: PreparedCase) -> dict[str, Any]:
     """Return the T1w's file name and the registration (FLAIR to T1w world, RAS mm), for those who want to look at both."""
     if t1w is None or t1w.path is None:
         return {}
     xfm = {} if case.t1w_xfm is None else {"flair_to_t1w": np.round(case.t1w_xfm, 6).tolist()}
     return {"t1w": t1w.path.name, **xfm}
+
+
+def result_names(stem: str, dicom: bool) -> tuple[str, ...]:
+    """Return the names of all files that `write_all` leaves, the summary last; two more for an examination read from DICOM."""
+    lesion = {"label": "lesion", "desc": "unet"}
+    more = (f"{stem}_FLAIR.nii.gz", derivative_name(stem, "seg", **lesion, extension=".dcm")) if dicom else ()
+    return (
+        derivative_name(stem, "mask", **lesion),
+        derivative_name(stem, "probseg", **lesion),
+        derivative_name(stem, "mask", desc="brain"),
+        *more,
+        f"{stem}_desc-lesions.tsv",
+        f"{stem}_desc-qc.png",
+        f"{stem}_desc-summary.json",
+    )
 
 
 def write_all(  # noqa: PLR0913 - one examination, all that is known of it

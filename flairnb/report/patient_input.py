@@ -11,6 +11,7 @@ import numpy as np
 from flairnb.errors import InputError
 from flairnb.images import Image, read_image, read_mask
 from flairnb.naming import derivative_name, flair_stem
+from flairnb.provenance import read_json, sha256_file
 
 _LONGEST_NAME = 255
 # Air is -1000 in Hounsfield units, and no darker than some -10 in any magnitude or z-scored MR image.
@@ -107,11 +108,19 @@ def check_heads(flair: Image, t1w: Image | None, whole: bool) -> None:
 def check_out_dir(out_dir: str | os.PathLike, flair_path: str | os.PathLike) -> None:
     """Refuse a folder that results cannot be written to, before the work and not after it.
 
+    Parameters
+    ----------
+    out_dir : path
+    flair_path : path
+        The FLAIR, whose name the results get; `flairnb.report.patient_dicom.FLAIR_NAME` itself for a folder of DICOM files.
+
     Raises
     ------
     InputError
-        A file is in the way, the folder may not be written to, or the names
-        of the results would be too long for a file system.
+        A file is in the way, the folder may not be written to, the names of
+        the results would be too long for a file system, or a file of such a
+        name is there that no earlier run has left as it is now: an input, for
+        example, or a mask that was corrected by hand.
     """
     path = Path(out_dir)
     longest = derivative_name(flair_stem(flair_path), "probseg", label="lesion", desc="unet")
@@ -129,6 +138,40 @@ def check_out_dir(out_dir: str | os.PathLike, flair_path: str | os.PathLike) -> 
         raise InputError(f"--out: expected a folder, found the file {name}. Name a folder; it is made if absent.")
     if not os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise InputError(f"--out: expected a folder to write to, may not write to {there.name}. Change its permissions or name another.")
+    _keep_others_files(path, flair_path)
+
+
+def _keep_others_files(out_dir: Path, flair_path: str | os.PathLike) -> None:
+    """Refuse to write over a file unless the summary in the folder lists it with its hash: repeating a run works."""
+    from flairnb.report.patient_dicom import FLAIR_NAME
+    from flairnb.report.patient_files import result_names
+
+    # A file of the user's is never called FLAIR_NAME alone by the command line: there it is a Path.
+    *names, summary = result_names(flair_stem(flair_path), dicom=flair_path == FLAIR_NAME)
+    left = _left_files(out_dir / summary)
+    there = [name for name in (*names, summary) if os.path.lexists(out_dir / name)]
+    others = [name for name in there if not (name == summary and left) and not _has_hash(out_dir / name, left.get(name))]
+    if others:
+        raise InputError(
+            f"--out: expected results of an earlier run or none, found {others[0]}, which no run of flairnb segment left as it is now. "
+            "Name another folder, or move the file away."
+        )
+
+
+def _left_files(summary: Path) -> dict[str, str]:
+    """Return names and hashes of the files that an earlier run left; none without its summary."""
+    try:
+        files = read_json(summary)["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return files if isinstance(files, dict) else {}
+
+
+def _has_hash(path: Path, expected: str | None) -> bool:
+    try:
+        return expected is not None and sha256_file(path) == expected
+    except OSError:
+        return False
 
 
 def _name(image: Image) -> str:

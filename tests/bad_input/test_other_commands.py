@@ -164,12 +164,22 @@ def test_results_of_before_are_replaced_and_other_files_are_left(bench, rooms):
     out = bench.folder / "out"
     assert call(["segment", str(bench.save()), "--out", str(out)]) == 0
     before = {p.name: p.read_bytes() for p in out.iterdir() if p.suffix == ".gz"}
-    for path in out.iterdir():
-        path.write_bytes(b"old")
+    times = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
     (out / "notes.txt").write_text("mine")
     assert call(["segment", str(bench.save()), "--out", str(out)]) == 0
     assert {p.name: p.read_bytes() for p in out.iterdir() if p.suffix == ".gz"} == before
+    assert all((out / name).stat().st_mtime_ns > time for name, time in times.items())
     assert (out / "notes.txt").read_text() == "mine" and len(list(out.iterdir())) == 7
+
+
+def test_results_that_were_changed_are_not_replaced(bench, rooms, refused):
+    out, flair = bench.folder / "out", bench.save()
+    assert call(["segment", str(flair), "--out", str(out)]) == 0
+    for path in out.iterdir():
+        path.write_bytes(b"corrected")
+    rooms.loaded = 0
+    assert "--out: expected results of an earlier run" in refused(["segment", flair, "--out", out], 2, bench.folder)
+    assert rooms.loaded == 0 and {p.read_bytes() for p in out.iterdir()} == {b"corrected"}
 
 
 @pytest.mark.parametrize("failing", [1, 2, 3])

@@ -237,6 +237,100 @@ def test_an_output_folder_that_is_a_file_is_refused(flair, fake_rooms, tmp_path)
         patient.segment_patient(flair, out_dir=tmp_path / "out")
 
 
+NAME = "sub-07_ses-1"
+RESULTS = (
+    "label-lesion_desc-unet_mask.nii.gz",
+    "label-lesion_desc-unet_probseg.nii.gz",
+    "desc-brain_mask.nii.gz",
+    "desc-lesions.tsv",
+    "desc-qc.png",
+    "desc-summary.json",
+)
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture
+def not_loaded(monkeypatch):
+    """Fail when an image or a network is read."""
+
+    def loaded(*_args, **_words):
+        raise AssertionError("something was loaded")
+
+    monkeypatch.setattr(patient_input, "read_inputs", loaded)
+    monkeypatch.setattr(patient, "_load_network", loaded)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_file_of_ones_own_with_the_name_of_a_result_is_not_written_over(name, flair, fake_rooms, not_loaded):
+    (flair.parent / f"{NAME}_{name}").write_bytes(b'{"mine": 1}')
+    before = files_of(flair.parent)
+    with pytest.raises(InputError, match=rf"--out: expected results of an earlier run or none, found {NAME}_{name}, which") as caught:
+        patient.segment_patient(flair, out_dir=flair.parent)
+    assert "\n" not in str(caught.value) and files_of(flair.parent) == before
+
+
+def test_the_brain_mask_that_is_given_is_not_written_over(flair, fake_rooms, not_loaded, oblique_affine):
+    mine = flair.parent / f"{NAME}_desc-brain_mask.nii.gz"
+    nib.save(nib.Nifti1Image(np.full(SHAPE, 7, np.int16), oblique_affine), mine)
+    before = files_of(flair.parent)
+    with pytest.raises(InputError, match=r"found .*_desc-brain_mask\.nii\.gz"):
+        patient.segment_patient(flair, brain_mask=mine, out_dir=flair.parent)
+    assert files_of(flair.parent) == before
+
+
+def test_the_same_folder_serves_again_until_a_result_is_changed(flair, fake_rooms, monkeypatch):
+    for method in (None, "tiled", None):
+        patient.segment_patient(flair, out_dir=flair.parent, method=method)
+    assert {path.name for path in flair.parent.iterdir()} == {flair.name, *(f"{NAME}_{name}" for name in RESULTS)}
+    (flair.parent / f"{NAME}_desc-qc.png").unlink()
+    patient.segment_patient(flair, brain_mask=flair.parent / f"{NAME}_desc-brain_mask.nii.gz", out_dir=flair.parent)
+    mask = flair.parent / f"{NAME}_label-lesion_desc-unet_mask.nii.gz"
+    image = nib.load(mask)
+    nib.save(nib.Nifti1Image(1 - np.asarray(image.dataobj), image.affine), mask)
+    corrected = files_of(flair.parent)
+    with pytest.raises(InputError, match=rf"found {mask.name}"):
+        patient.segment_patient(flair, out_dir=flair.parent)
+    assert files_of(flair.parent) == corrected
+    patient.segment_patient(flair.rename(flair.with_name("sub-08_FLAIR.nii.gz")), out_dir=mask.parent)  # other names are no matter
+    assert mask.read_bytes() == corrected[mask.name]
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "broken link"])
+def test_what_stands_in_a_results_place_is_no_result(kind, flair, fake_rooms, not_loaded):
+    place = flair.parent / f"{NAME}_desc-qc.png"
+    place.mkdir() if kind == "folder" else place.symlink_to(flair if kind == "link" else "nowhere")
+    with pytest.raises(InputError, match=rf"found {place.name}"):
+        patient.segment_patient(flair, out_dir=flair.parent)
+
+
+def test_all_files_of_a_result_are_known_beforehand(flair, fake_rooms, tmp_path):
+    patient.segment_patient(flair, out_dir=tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(patient_files.result_names(NAME, dicom=False))
+
+
+def test_weights_are_shipped_if_they_lie_in_the_package_and_only_then(tmp_path, monkeypatch):
+    from flairnb.network import weights
+
+    shipped = tmp_path / "package" / "shipped"
+    for folder in (shipped / "robust", tmp_path / "here" / "shipped" / "mine"):
+        folder.mkdir(parents=True)
+        (folder / weights.SETTINGS_FILE).write_text("{}")
+        (folder / "net.keras").write_bytes(b"")
+    monkeypatch.setattr(weights, "SHIPPED", shipped)
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "link").symlink_to(shipped / "robust")
+    (tmp_path / "here" / "robust").mkdir()  # a folder of the user's, in which there is no network
+    for named in ("robust", shipped / "robust", shipped / "robust" / "net.keras", "link", "link/net.keras"):
+        assert patient_files._is_shipped(named), named
+    for named in ("shipped/mine", tmp_path / "here" / "shipped" / "mine" / "net.keras"):
+        assert not patient_files._is_shipped(named), named
+    (tmp_path / "here" / "robust" / weights.SETTINGS_FILE).write_text("{}")
+    assert not patient_files._is_shipped("robust")
+
+
 def test_small_lesions_are_dropped_only_when_asked(flair, fake_rooms):
     from flairnb.images import read_image
     from flairnb.prepare import case as case_module
