@@ -160,8 +160,8 @@ def _is_inside(name: str) -> bool:
 
 def _fetch_one(row: dict[str, str], data_dir: Path, mirror: str) -> Fetched:
     target = data_dir / row["name"]
-    status = "present" if target.is_file() and sha256_file(target) == row["sha256"] else "fetched"
     try:
+        status = "present" if target.is_file() and sha256_file(target) == row["sha256"] else "fetched"
         if status == "fetched":
             _get(row, target, mirror)
         if row["kind"] == ARCHIVE:

@@ -50,6 +50,6 @@ def bias_field(data: NDArray, affine: ArrayLike, mask: NDArray[np.bool_], shrink
 
 
 def spread_field(field: NDArray, coarse: Grid, fine: Grid) -> NDArray[np.float32]:
-    """Return a coarse bias field on a finer grid; its border value holds outside."""
+    """Return a coarse bias field on a finer grid; 1 outside it (its outer voxels keep their full size)."""
     log = resample(np.log(field), coarse.affine, fine, order=1, fill=0.0)
     return np.exp(log).astype(np.float32)

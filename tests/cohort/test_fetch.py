@@ -91,6 +91,24 @@ def test_a_wrong_hash_leaves_the_old_file_as_it_was(registry, published, tmp_pat
     assert old.read_bytes() == b"old"
 
 
+def test_a_file_that_is_there_and_cannot_be_read_does_not_stop_the_others(registry, tmp_path, monkeypatch):
+    from flairnb.cohort import fetch
+
+    old = tmp_path / "data" / "set" / "sub-1" / "a_FLAIR.nii.gz"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"mine")
+
+    def sha256_file(path):
+        if path == old:
+            raise PermissionError(13, "Permission denied")
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+    monkeypatch.setattr(fetch, "sha256_file", sha256_file)
+    with pytest.raises(WorkFailed, match=r"could not get 1; first: set/sub-1/a_FLAIR\.nii\.gz \(.*Permission denied"):
+        fetch_dataset("set", registry, tmp_path / "data")
+    assert files_in(tmp_path / "data") == {"set/sub-1/a_FLAIR.nii.gz": b"mine", "set/mask.nii.gz": FILES["set/mask.nii.gz"]}
+
+
 def test_a_missing_file_is_said(registry, published, tmp_path):
     (published / "set" / "mask.nii.gz").unlink()
     with pytest.raises(WorkFailed, match="404"):
