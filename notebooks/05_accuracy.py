@@ -136,7 +136,7 @@ run.keep(views.examples(run), "examples")
 # has trained for minutes also misses large faint ones.
 
 # %%
-run.save(results.key_numbers(table2), "tables/key_numbers.tsv")
+run.save(results.key_numbers(table2, simulated=run.settings.cohort.source == "phantom"), "tables/key_numbers.tsv")
 
 # %% [markdown]
 # This short table opens the report. Ours come from simulated patients and the paper's from real ones: they stand side by

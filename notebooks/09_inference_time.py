@@ -105,13 +105,8 @@ run.keep(bench_page.chart(measured), "benchmark")
 
 # %% [markdown]
 # Dashed: the paper's times (LST's lies far to the right and is left out). The black bar is where the network's own step
-# would end at its floor. `prepare` is only what is left of the preparation when the network is loaded; its steps:
-
-# %%
-bench_page.preparation(measured).round(2)
-
-# %% [markdown]
-# Against other ways to the same kind of result:
+# would end at its floor. `prepare` is only what is left of the preparation (`preparation_s` above) when the network is
+# loaded. Against other ways to the same kind of result:
 
 # %%
 bench_page.ratios(measured).round(2)

@@ -52,6 +52,8 @@ class Case:
         0 to 1.
     t1w_by_header : bool
         The T1w was put there by the headers alone, no registration known.
+    simulated : bool
+        A phantom: neither the patient nor the second reader exists.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Case:
     t1w: NDArray[np.float32] | None = None
     probability: NDArray[np.float32] | None = None
     t1w_by_header: bool = False
+    simulated: bool = False
 
     def __post_init__(self) -> None:
         named = {**self.masks, "brain": self.brain, "T1w": self.t1w, "probability": self.probability}

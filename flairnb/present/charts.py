@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flairnb.present.style import drawing, look, new_figure
+from flairnb.present.style import drawing, legend_columns, look, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,8 @@ def dice_by_disease(
         axes.set_xticks(range(len(diagnoses)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set(ylim=(0, 1.06), xlim=(-0.6, len(diagnoses) - 0.4), ylabel="Dice, median \N{PLUS-MINUS SIGN} 1 SEM", title=title)
         axes.yaxis.grid(True, color="0.88")
-        figure.legend(loc="outside lower center", ncols=len(methods))
+        labels = [look(method, number).label for number, method in enumerate(methods)]
+        figure.legend(loc="outside lower center", ncols=legend_columns(labels, figure.get_figwidth()))
     return figure
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flairnb.present.charts import WHISKER, plain_log_labels
-from flairnb.present.style import drawing, look, new_figure
+from flairnb.present.style import drawing, legend_columns, look, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,8 @@ def over_bins(panels: Sequence[Panel]) -> Figure:
         for place, panel in enumerate(panels, start=1):
             axes = figure.add_subplot(1, len(panels), place)
             handles |= _lines(axes, panel)
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+        columns = legend_columns(list(handles), figure.get_figwidth())
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -108,7 +109,8 @@ def disease_scatter(diseases: pd.DataFrame, labels: Mapping[str, str], groups: M
             marker, colour = GROUP_LOOKS.get(group, ("X", "#999999"))
             label = None if group in seen else group
             seen.add(group)
-            axes.plot(row.median_ml, row.dice, marker, mfc=colour, mec="black", mew=0.7, ms=7, ls="", label=label, zorder=3)
+            style = {"mfc": colour, "mec": "black", "mew": 0.7, "ms": 7, "ls": "", "clip_on": False}
+            axes.plot(row.median_ml, row.dice, marker, label=label, zorder=3, **style)
         bottom = max(0.0, float(np.floor(10 * shown["dice"].min() - 1.0)) / 10) if len(shown) else 0.0
         axes.set(xscale="log", ylim=(bottom, 1), xlabel="Median true lesion volume, ml", ylabel="Median Dice, U-Net", title=title)
         if len(shown):
@@ -121,7 +123,7 @@ def disease_scatter(diseases: pd.DataFrame, labels: Mapping[str, str], groups: M
 
 
 def _spread_names(axes: Axes, shown: pd.DataFrame, labels: Mapping[str, str]) -> None:
-    """Write each name beside its point, on the first place that no other name or point has taken."""
+    """Write each name beside its point, on the first place inside the axes that no other name or point has taken."""
     width, height = 0.0115, 0.03  # of a letter and a line, in shares of the axes
     low, high = np.log10(axes.get_xlim())
     x = (np.log10(shown["median_ml"].to_numpy()) - low) / (high - low)
@@ -134,14 +136,20 @@ def _spread_names(axes: Axes, shown: pd.DataFrame, labels: Mapping[str, str]) ->
         for step in (0.035, 0.065, 0.095):
             places += [(a + 0.012, b + step), (a + 0.012, b - step), (a - 0.012 - long, b + step), (a - 0.012 - long, b - step)]
         boxes = [(p, q - height / 2, p + long, q + height / 2) for p, q in places]
-        free = [place for place, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)]
-        left, bottom, _, top = boxes[free[0] if free else 0]
-        taken.append(boxes[free[0] if free else 0])
+        # Outside lie the axes' own numbers, and on the lower edge the axis itself.
+        boxes = [box for box in boxes if _inside(box)] or boxes
+        chosen = next((box for box in boxes if not any(_overlap(box, other) for other in taken)), boxes[0])
+        left, bottom, _, top = chosen
+        taken.append(chosen)
         axes.text(left, (bottom + top) / 2, name, transform=axes.transAxes, fontsize=7.5, ha="left", va="center")
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _inside(box: tuple[float, ...]) -> bool:
+    return box[0] > 0.005 and box[1] > 0.01 and box[2] < 1.0 and box[3] < 1.0
 
 
 def bland_altman(scores: pd.DataFrame, limits: Mapping[str, tuple[float, float, float]], title: str = "") -> Figure:

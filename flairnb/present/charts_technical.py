@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flairnb.present.charts import EDGE, WHISKER, plain_log_labels
-from flairnb.present.style import drawing, look, new_figure
+from flairnb.present.style import drawing, legend_columns, look, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,8 @@ def dice_by_training(models: pd.DataFrame, slope: float, intercept: float, note:
         axes.text(0.98, 0.03, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5)
         axes.set(ylim=(0, 1), xlabel="Training cases of the scanner model", ylabel="Dice, median \N{PLUS-MINUS SIGN} 1 SEM, U-Net")
         axes.grid(True, color="0.92")
-        figure.legend(loc="outside lower center", ncols=5)
+        columns = legend_columns([*makers, "best fit"], figure.get_figwidth())
+        figure.legend(loc="outside lower center", ncols=columns)
     return figure
 
 

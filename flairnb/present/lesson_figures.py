@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
+#: Under every picture of the lesson's head: it is a phantom's, whatever the run's cohort is.
+FOOTER = f"{CONVENTION} The patient is simulated."
 TISSUE_LINES = {
     "csf": ("CSF", "#0072B2", SOLID),
     "wm": ("white matter", "#777777", DASHED),
@@ -46,6 +48,7 @@ def signal_curves(ti_ms: NDArray, curves: Mapping[str, NDArray], chosen_ms: floa
         left.set(xlabel="Inversion time TI, ms", ylabel="Signal", title=title, ylim=(0, None))
         left.legend(loc="upper right")
         draw_brain(right, slice_, f"TI {chosen_ms:.0f} ms")
+        write_footer(figure)
     return figure
 
 
@@ -71,9 +74,11 @@ def threshold_figure(lesion: ArrayLike, other: ArrayLike, chosen: float, sweep: 
         left.axvline(chosen, color="black", lw=0.9)
         # Room for the legend above the bars.
         left.set(xlabel="Brightness, SD", yticks=[], title="How bright?", ylim=(0, 1.3 * left.get_ylim()[1]))
+        left.set_ylabel("Share of voxels")
         left.legend(loc="upper right", fontsize=7.5)
         _sweep(middle, sweep, chosen, "Threshold, SD")
         draw_brain(right, slice_, f"marked above {chosen:.1f} SD", marked)
+        write_footer(figure)
     return figure
 
 
@@ -161,8 +166,13 @@ def feature_maps(maps: Sequence[tuple[str, NDArray]], title: str = "", truth: ND
         for place, (name, picture) in enumerate(maps, start=1):
             draw_brain(figure.add_subplot(rows, columns, place), picture, name, truth if place in (1, len(maps)) else None)
         figure.suptitle(title, fontsize=9.5)
-        figure.supxlabel(CONVENTION, fontsize=7.5, color="0.25")
+        write_footer(figure)
     return figure
+
+
+def write_footer(figure: Figure) -> None:
+    """Write under a picture which side is which, and that the patient is simulated."""
+    figure.supxlabel(FOOTER, fontsize=7.5, color="0.25")
 
 
 def _sweep(axes: Axes, sweep: pd.DataFrame, chosen: float, xlabel: str) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flairnb.present.lesson_figures import draw_brain, letters
-from flairnb.present.style import CONVENTION, DASHED, SOLID, drawing, look, new_figure
+from flairnb.present.lesson_figures import draw_brain, letters, write_footer
+from flairnb.present.style import DASHED, SOLID, drawing, look, new_figure, second_reader
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,7 @@ def reach_figure(picture: NDArray, at: tuple[int, int], spacing_mm: float, width
             yticks=range(len(widths_mm)), yticklabels=names, xlabel="Edge of the cube it depends on, mm", xlim=(0, 1.2 * max(widths_mm))
         )
         right.invert_yaxis()
-        figure.supxlabel(CONVENTION, fontsize=7.5, color="0.25")
+        write_footer(figure)
     return figure
 
 
@@ -89,7 +89,7 @@ def learning_figure(
         draw_brain(others[0], picture, "another patient, true lesions", truth)
         for axes, place in zip(others[1:], (at // 3, at), strict=True):
             _map(axes, maps[place], f"after {steps[place]} updates")
-        figure.supxlabel(CONVENTION, fontsize=7.5, color="0.25")
+        write_footer(figure)
     return figure
 
 
@@ -111,7 +111,7 @@ def overlap_figure(answers: Sequence[NDArray], dice: Sequence[float], seams: tup
         every = "side by side" if parts == 1 else f"one every 1/{parts} tile, averaged"
         _map(middle, averaged, f"{every}: Dice {dice[1]:.2f}")
         _map(right, np.abs(apart - averaged), "difference of the two")
-        figure.supxlabel(CONVENTION, fontsize=7.5, color="0.25")
+        write_footer(figure)
     return figure
 
 
@@ -136,12 +136,13 @@ def readers_figure(
         figure = new_figure(8.6, 3.5)
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.35))
         draw_brain(left, picture, f"Dice {dice:.2f}; {totals[0]:.1f} and {totals[1]:.1f} ml")
-        for mask, name in ((first, "manual"), (second, "manual2")):
-            how = look(name)
+        with second_reader(simulated=True):  # the lesson's patient is a phantom, whatever the run's cohort is
+            looks = [look("manual"), look("manual2")]
+        for mask, how in zip((first, second), looks, strict=True):
             if mask.any():
                 left.contour(mask.astype(float), levels=[0.5], colors=[how.outline], linewidths=1.1, linestyles=[how.dash])
             left.plot([], [], color=how.outline, ls=how.dash, label=how.label)
-        left.legend(loc="lower center", fontsize=6.5, ncols=2, labelcolor="white", facecolor="black", framealpha=0.6, frameon=True)
+        left.legend(loc="lower left", fontsize=6.5, ncols=1, labelcolor="white", facecolor="black", framealpha=0.6, frameon=True)
         right.scatter((one + two) / 2, two - one, s=16, color="black", alpha=0.6, lw=0)
         right.axhline(0, color="0.7", lw=0.8)
         right.axhline(agreed.bias, color="#0072B2", label=f"bias {agreed.bias:+.2f} ml")
@@ -150,7 +151,7 @@ def readers_figure(
             right.axhline(limit, color="#0072B2", ls=DASHED, lw=1.0, label=label)
         right.set(xlabel="Mean of both, ml", ylabel="Reader 2 minus reader 1, ml", title=f"Bland-Altman: {len(one)} lesions")
         right.legend(loc="best", fontsize=7.5)
-        figure.supxlabel(CONVENTION, fontsize=7.5, color="0.25")
+        write_footer(figure)
     return figure
 
 
@@ -175,7 +176,7 @@ def hunt_figure(panels: Sequence[tuple[NDArray, NDArray, tuple[int, int] | None,
             if reveal and place is not None:
                 axes.add_patch(Circle(place[::-1], 9, fill=False, color=FOUND, lw=1.8))
                 axes.title.set_color(FOUND)
-        figure.supxlabel(CONVENTION, fontsize=7.5, color="0.25")
+        write_footer(figure)
     return figure
 
 

@@ -74,7 +74,7 @@ def as_stack(image: Image) -> Stack:
     return Stack(to_ras(image.data, image.affine), spacing_mm(image.affine)[axes], z_mm if signs[2] > 0 else z_mm[::-1])
 
 
-def choose_slices(lesion_area: NDArray, inside_area: NDArray, count: int) -> list[int]:
+def choose_slices(lesion_area: NDArray, inside_area: NDArray, count: int, reference_area: NDArray | None = None) -> list[int]:
     """Choose slices: half where most lesion is, the rest spread over the brain.
 
     Parameters
@@ -85,6 +85,9 @@ def choose_slices(lesion_area: NDArray, inside_area: NDArray, count: int) -> lis
         Brain (or head) voxels in each slice; slices with less than a tenth of the largest are left out.
     count : int
         How many; fewer when the volume has fewer.
+    reference_area : (K,) array, optional
+        Voxels of the reference in each slice. Half of the lesion's slices are chosen by it before anything else: a
+        small reference is seen even where false alarms are larger.
 
     Returns
     -------
@@ -97,18 +100,26 @@ def choose_slices(lesion_area: NDArray, inside_area: NDArray, count: int) -> lis
         candidates = np.arange(inside_area.size)
     count = min(count, candidates.size)
     apart = max(1, candidates.size // (2 * count))
-    chosen: list[int] = []
-    for k in sorted(candidates.tolist(), key=lambda k: -lesion_area[k]):
-        if len(chosen) >= (count + 1) // 2 or lesion_area[k] == 0:
-            break
-        if all(abs(k - other) >= apart for other in chosen):
-            chosen.append(k)
+    with_lesion = (count + 1) // 2
+    chosen = [] if reference_area is None else _largest(np.asarray(reference_area), candidates, (with_lesion + 1) // 2, apart, [])
+    chosen = _largest(lesion_area, candidates, with_lesion, apart, chosen)
     while len(chosen) < count:
         # The candidate farthest from all chosen ones; the first is the middle of the brain.
         free = [k for k in candidates.tolist() if k not in chosen]
         ends = [*chosen, int(candidates[0]) - 1, int(candidates[-1]) + 1]
         chosen.append(max(free, key=lambda k: min(abs(k - other) for other in ends)))
     return sorted(chosen)
+
+
+def _largest(area: NDArray, candidates: NDArray, count: int, apart: int, chosen: list[int]) -> list[int]:
+    """Return `chosen` and the slices of largest area, `count` in all, each `apart` from the others; none without area."""
+    chosen = list(chosen)
+    for k in sorted(candidates.tolist(), key=lambda k: -area[k]):
+        if len(chosen) >= count or area[k] == 0:
+            break
+        if all(abs(k - other) >= apart for other in chosen):
+            chosen.append(k)
+    return chosen
 
 
 def grey_window(data: NDArray, inside: NDArray[np.bool_] | None = None) -> tuple[float, float]:
@@ -193,7 +204,7 @@ def mosaic(  # noqa: PLR0913 - by name only
         FLAIR or T1w, any orientation.
     overlays : mapping or pairs of name to (I, J, K) bool array
         Masks on the image's grid. The name decides line and colour (see `flairnb.present.style.LOOKS`); "brain" sets
-        the grey window and the crop, all others choose the slices.
+        the grey window and the crop, all others choose the slices, "manual" first.
     count : int
         Number of slices; all of a volume that has fewer.
     columns : int
@@ -224,6 +235,8 @@ def mosaic(  # noqa: PLR0913 - by name only
     lesion_area = sum((mask.sum(axis=(0, 1)) for mask in lesions), np.zeros(stack.data.shape[2]))
     looks = [(mask, look(name, number)) for number, (name, mask) in enumerate(pairs)]
     box = in_plane_box(inside, stack.spacing_mm)
-    chosen = choose_slices(lesion_area, inside.sum(axis=(0, 1)), count)
+    reference = dict(pairs).get("manual")
+    reference_area = None if reference is None else reference.sum(axis=(0, 1))
+    chosen = choose_slices(lesion_area, inside.sum(axis=(0, 1)), count, reference_area)
     tiles = [axial_tile(stack, k, box, window or own, looks) for k in chosen]
     return draw_grid(tiles, columns, title, [(how.label, how) for _, how in looks], footer)

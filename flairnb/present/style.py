@@ -10,7 +10,7 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DPI = 130
 NOT_CLINICAL = "Not for clinical use."
 CONVENTION = "Radiological convention: the patient's right (R) is on the left of the picture."
+#: After what is drawn or scored of people who do not exist.
+SIMULATED = " (simulated)"
 
 _RC = {
     "figure.facecolor": "white",
@@ -88,8 +90,35 @@ _SPARE = (
 )
 
 
+#: Whether the second reader of what is drawn next is simulated: see `name_second_reader`.
+_reader_is_simulated = False
+
+
+def name_second_reader(simulated: bool) -> None:
+    """Call the second reader "Reader 2 (simulated)" from now on, or "Reader 2".
+
+    A run calls this once, where it begins, with whether its cohort is the phantoms: nothing that is drawn later knows.
+    A hospital's own second reader is a person, and so is whoever is drawn where nobody called this.
+    """
+    global _reader_is_simulated
+    _reader_is_simulated = bool(simulated)
+
+
+@contextlib.contextmanager
+def second_reader(simulated: bool) -> Iterator[None]:
+    """Name the second reader inside a block, whatever the run's cohort is: for pictures of one case."""
+    before = _reader_is_simulated
+    name_second_reader(simulated)
+    try:
+        yield
+    finally:
+        name_second_reader(before)
+
+
 def look(name: str, position: int = 0) -> Look:
     """Return how `name` is drawn; unknown names get a spare look by `position`.
+
+    The second reader's label says that the reader is simulated where `name_second_reader` was told so.
 
     Examples
     --------
@@ -98,6 +127,8 @@ def look(name: str, position: int = 0) -> Look:
     >>> look("my tool", 1).label
     'my tool'
     """
+    if name == "manual2" and _reader_is_simulated:
+        return replace(LOOKS[name], label=LOOKS[name].label + SIMULATED)
     if name in LOOKS:
         return LOOKS[name]
     return Look(name, *_SPARE[position % len(_SPARE)])
@@ -158,6 +189,23 @@ def to_svg(figure: Figure) -> bytes:
     with drawing():
         FigureCanvasSVG(figure).print_figure(buffer, format="svg", metadata={"Date": None, "Creator": "flairnb"})
     return buffer.getvalue()
+
+
+def legend_columns(labels: Sequence[str], width_in: float, letter_in: float = 0.068, handle_in: float = 0.6) -> int:
+    """Return in how many columns a legend fits into a width: all in one row, or as many columns as are sure to fit.
+
+    Constrained layout makes room for a legend's height, not for its width: too wide a one is cut at both ends.
+
+    Examples
+    --------
+    >>> labels = ["Reader 2 (simulated)", "U-Net", "LGA (re-implementation)", "BIANCA-style kNN"]
+    >>> legend_columns(labels, 8.6), legend_columns(labels, 4.5)
+    (4, 2)
+    """
+    widths = [letter_in * len(label) + handle_in for label in labels]
+    if sum(widths) <= width_in:
+        return max(1, len(labels))
+    return max(1, int(width_in / max(widths)))
 
 
 def save_figure(figure: Figure, path: str | os.PathLike, formats: Sequence[str] = ("png", "svg"), dpi: int = DPI) -> list[Path]:

@@ -67,17 +67,21 @@ def table2(summary: DataFrame, volumes: DataFrame) -> DataFrame:
     -------
     DataFrame
         Index: the article's rows, then ours. Columns: (method, "ours") and, where the article has the method, (method,
-        "article"). Float; NaN where a value does not exist.
+        "article"). Float; NaN where a value does not exist. "Cases" is how many were scored; a score that some of them
+        cannot have (PPV where nothing was marked) has a row of its own, such as "PPV, cases", with how many have it.
     """
     by_score = summary.set_index(["method", "score"])
     by_volume = volumes.set_index("method")
+    cases = by_score["n"].groupby("method").max()
+    partly = {score for (method, score), n in by_score["n"].items() if n < cases[method]}
     columns = {}
     for method in summary["method"].drop_duplicates():
-        ours = {"Cases": float(by_score.loc[method, "n"].max())}
+        ours = {"Cases": float(cases[method])}
         for label, score in _ROWS:
             if (method, score) in by_score.index:
                 row = by_score.loc[(method, score)]
                 ours |= {f"{label}, median": row["median"], f"{label}, SEM": row["sem"]}
+                ours |= {f"{label}, cases": float(row["n"])} if score in partly else {}
         ours |= {label: by_volume.loc[method, name] for label, name in _VOLUME_ROWS if method in by_volume.index}
         columns[(look(method).label, "ours")] = ours
         if method in BESIDE:
@@ -85,7 +89,8 @@ def table2(summary: DataFrame, volumes: DataFrame) -> DataFrame:
             columns[(look(method).label, f"article ({ARTICLE_METHODS[BESIDE[method]]})")] = {"Cases": 92.0, **theirs}
     table = pd.DataFrame({name: pd.Series(values, dtype=float) for name, values in columns.items()})
     table.columns = pd.MultiIndex.from_tuples(list(columns), names=["method", "source"])
-    order = ["Cases"] + [f"{label}, {kind}" for label, _ in _ROWS for kind in ("median", "SEM")] + [label for label, _ in _VOLUME_ROWS]
+    scores = [f"{label}, {kind}" for label, _ in _ROWS for kind in ("median", "SEM", "cases")]
+    order = ["Cases", *scores, *(label for label, _ in _VOLUME_ROWS)]
     return table.reindex([row for row in order if row in table.index])
 
 
@@ -118,6 +123,15 @@ def table1(rows: DataFrame) -> DataFrame:
     return table
 
 
+def show_whole_tables() -> None:
+    """Let pandas show a notebook's tables whole; the report's pages give long ones a frame that scrolls.
+
+    Otherwise ten of sixty settings are shown, and fifty letters of where each value comes from.
+    """
+    for name in ("max_rows", "max_columns", "max_colwidth"):
+        pd.set_option(f"display.{name}", None)
+
+
 class HtmlTable(str):
     """HTML text that a notebook shows as a table."""
 
@@ -138,11 +152,12 @@ def to_html(table: DataFrame, caption: str = "", formats: Mapping[str, str] | No
     caption : str
         Above the table; plain text.
     formats : mapping of row label to str, optional
-        Format of the decimal numbers in a row, for example ``{"Cases": ".0f"}``; three decimals otherwise.
+        Format of the decimal numbers in a row, for example ``{"Cases": ".0f"}``; three decimals otherwise, none for cases.
     missing : str
         For NaN and None.
     """
-    formats = {"Cases": ".0f", **(formats or {})}
+    counts = {str(label): ".0f" for label in table.index if str(label).endswith(", cases")}
+    formats = {"Cases": ".0f", **counts, **(formats or {})}
     head = "".join(_header_row(table, level) for level in range(table.columns.nlevels))
     body, section = [], None
     for label, row in zip(table.index, table.astype(object).itertuples(index=False, name=None), strict=True):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flairnb.errors import EnvironmentProblem, InputError
-from flairnb.present.style import CONVENTION, NOT_CLINICAL
+from flairnb.present.style import CONVENTION, NOT_CLINICAL, SIMULATED, second_reader
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,8 +124,10 @@ def still(case: Case, count: int = 8, window: tuple[float, float] = (50.0, 100.0
     brain = {"brain": case.brain} if case.has_brain else {}
     low, high = grey_window(case.flair.data, case.brain)
     grey = tuple(low + (high - low) * (window[0] + side * window[1] / 2) / 100 for side in (-1, 1))
+    title = f"{case.name}{SIMULATED if case.simulated else ''}"
     footer = f"{CONVENTION} {NOT_CLINICAL}"
-    return mosaic(case.flair, {**brain, **case.masks}, count=count, title=case.name, footer=footer, window=grey)
+    with second_reader(case.simulated):
+        return mosaic(case.flair, {**brain, **case.masks}, count=count, title=title, footer=footer, window=grey)
 
 
 def automatic() -> str:

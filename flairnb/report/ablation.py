@@ -38,12 +38,13 @@ class _Subject:
     reference: NDArray[np.bool_]
     probability: NDArray[np.float32]
 
-    def row(self, ablation: str, choice: str, make: Callable[[], NDArray[np.bool_]]) -> tuple:
+    def row(self, ablation: str, choice: str, make: Callable[[], NDArray[np.bool_]], is_timed: bool = True) -> tuple:
+        """Return a choice's row; its seconds are NaN unless `make` does the same work as the other choices' does."""
         from flairnb.evaluate.metrics import dice
 
         start = time.perf_counter()
         mask = make()
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start if is_timed else float("nan")
         return ablation, choice, self.participant, dice(self.reference, mask), seconds
 
     def native(self, probability: NDArray[np.float32], case: PreparedCase | None = None) -> NDArray[np.bool_]:
@@ -64,7 +65,8 @@ def ablations(run: Run) -> pd.DataFrame:
     -------
     DataFrame
         `ablation`, `choice`, `participant_id`, `dice` with the reader, `seconds` of that choice's own work
-        on this case's share of the cores; cases run side by side.
+        on this case's share of the cores; cases run side by side. NaN where the run as it was is not timed: its
+        network has run before, once for all ablations, and what is left here is no time to compare.
     """
     import pandas as pd
 
@@ -118,7 +120,8 @@ def _tiles(subject: _Subject) -> Iterator[tuple]:
     from flairnb.network.inference import predict
 
     infer = subject.run.settings.infer
-    choices = {f"tiles, step {step}": replace(infer, method="tiled", step=step) for step in _steps(infer.patch)}
+    edge_mm = subject.run.settings.prepare.spacing_mm
+    choices = {f"tiles every {step * edge_mm:g} mm": replace(infer, method="tiled", step=step) for step in _steps(infer.patch)}
     choices["one pass"] = replace(infer, method="whole")
     for name, setting in choices.items():
         if setting == infer:
@@ -128,11 +131,11 @@ def _tiles(subject: _Subject) -> Iterator[tuple]:
             return subject.native(predict(subject.network.model, subject.case.work, subject.case.work_brain, setting))
 
         yield subject.row("tile step", name, make)
-    yield subject.row("tile step", USUAL, lambda: subject.native(subject.probability))
+    yield subject.row("tile step", USUAL, lambda: subject.native(subject.probability), is_timed=False)
 
 
 def _steps(patch: int) -> tuple[int, ...]:
-    """Return a third, a half and the whole of a patch: 32, 48 and 96 of the article's."""
+    """Return a third, a half and the whole of a patch in voxels: 32, 48 and 96 of the article's."""
     return patch // 3, patch // 2, patch
 
 
@@ -152,7 +155,7 @@ def _brain(subject: _Subject) -> Iterator[tuple]:
         def make(step=step) -> NDArray[np.bool_]:
             return _with_other_brain(subject, step) if step else subject.native(subject.probability)
 
-        yield subject.row("brain mask", f"{step:+g} mm" if step else USUAL, make)
+        yield subject.row("brain mask", f"{step:+g} mm" if step else USUAL, make, is_timed=bool(step))
 
 
 def _with_other_brain(subject: _Subject, step_mm: float) -> NDArray[np.bool_]:
@@ -189,7 +192,7 @@ def moved_border(mask: NDArray[np.bool_], step_mm: float, affine: NDArray[np.flo
 def _thresholds(subject: _Subject) -> Iterator[tuple]:
     from flairnb.prepare.native import to_native
 
-    yield subject.row("threshold", USUAL, lambda: subject.native(subject.probability))
     native = to_native(subject.probability, subject.case, order=1)
+    yield subject.row("threshold", USUAL, lambda: native >= subject.run.settings.infer.threshold)
     for level in THRESHOLDS:
         yield subject.row("threshold", f"{level:g}", lambda level=level: native >= level)

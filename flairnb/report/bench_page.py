@@ -52,14 +52,16 @@ def value(rows: pd.DataFrame, part: str, case: str, what: str) -> float:
 
 
 def patients(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a kind of input: seconds with their extremes, the network's step and its floor, peak memory.
+    """Return one row a kind of input: seconds with their extremes, preparation, the network's step and its floor, peak memory.
 
+    Preparation is the whole of it, also what is done while the network loads.
     The floor is the network's arithmetic for this brain by the machine's rate of matrix products: algorithms that do with
     fewer multiplications (Winograd's) could get below it.
     """
     import pandas as pd
 
     rate = value(rows, "network", "matrix product, 2048 x 2048", "rate")
+    steps = rows[(rows["part"] == "segment") & rows["what"].str.startswith("prepare: ")]
     found = []
     for case in INPUTS:
         total = rows[(rows["part"] == "segment") & (rows["case"] == case) & (rows["what"] == "everything")]
@@ -71,13 +73,14 @@ def patients(rows: pd.DataFrame) -> pd.DataFrame:
                     "low": row.low,
                     "high": row.high,
                     "runs": row.n,
+                    "preparation_s": float(steps.loc[steps["case"] == case, "value"].sum()),
                     "network_s": value(rows, "segment", case, "network"),
                     "floor_s": value(rows, "segment", case, "network arithmetic") / rate,
                     "processor_s": value(rows, "segment", case, "processor time"),
                     "peak_gb": value(rows, "segment", case, "peak memory"),
                 }
             )
-    columns = ["input", "seconds", "low", "high", "runs", "network_s", "floor_s", "processor_s", "peak_gb"]
+    columns = ["input", "seconds", "low", "high", "runs", "preparation_s", "network_s", "floor_s", "processor_s", "peak_gb"]
     return pd.DataFrame(found, columns=columns)
 
 
@@ -89,13 +92,6 @@ def stages(rows: pd.DataFrame) -> pd.DataFrame:
     mine = rows[(rows["part"] == "segment") & (rows["unit"] == "s") & ~rows["what"].isin(_NOT_STAGES)]
     mine = mine[~mine["what"].str.startswith("prepare: ")]
     return mine.rename(columns={"case": "input", "what": "stage", "value": "seconds"})[["input", "stage", "seconds", "low", "high"]]
-
-
-def preparation(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the seconds of each step of preparation by kind of input; most of them are spent while the network loads."""
-    mine = rows[(rows["part"] == "segment") & rows["what"].str.startswith("prepare: ")]
-    mine = mine.assign(step=mine["what"].str.removeprefix("prepare: ") + ", s")
-    return mine.pivot_table(index="case", columns="step", values="value", sort=False).rename_axis(index="input", columns=None).reset_index()
 
 
 def ratios(rows: pd.DataFrame) -> pd.DataFrame:

@@ -17,15 +17,29 @@ FOOTER = (
     "Research and teaching only, not for clinical use."
 )
 
-#: Static pictures win over interactive forms of the same output.
+#: Chapters of real patients whatever the cohort is, and those that show some beside it.
+REAL_CHAPTERS = ("13",)
+MIXED_CHAPTERS = ("09", "14")
 #: Characters of an embedded PNG from which a JPEG is tried.
 LARGE_PICTURE = 200_000
+#: Rows of a table, its head among them, above which it scrolls in a frame of its own.
+LONG_TABLE = 31
+#: Static pictures win over interactive forms of the same output.
 PRIORITY = ["image/png", "image/jpeg", "image/svg+xml", "text/html", "text/markdown", "text/plain"]
 
 _FETCHES = re.compile(
     r"""<(?:script|iframe|object|embed|audio|video|source)\b|<link\b(?![^>]*\bhref=["']?data:)[^>]*>"""
     r"""|<img\b[^>]*\bsrc=(?!["']?data:)[^>]*>|@import\b|url\(\s*["']?(?:https?:)?//""",
     flags=re.IGNORECASE,
+)
+_TABLE = re.compile(r"<table\b.*?</table>", flags=re.IGNORECASE | re.DOTALL)
+#: A bar of tqdm: "phantoms:  12%|#2  | 7/58 [00:03<00:21, 2.4it/s]", or without a known end "7it [00:03, 2.4it/s]".
+_PROGRESS = re.compile(r"\d+%\|.*\| *[\d.]+\S*/\S+ \[|\b\d+it \[\d\d:\d\d")
+#: A line of TensorFlow's C++ code, in both forms: its level (information, warning, error) and the rest.
+_NATIVE_LOG = re.compile(r"(?:([IWEF])\d{4} [\d:.]+ +\d+ |\d{4}-\d\d-\d\d [\d:.]+: ([IWEF]) )(\S+:\d+\] .*)", flags=re.DOTALL)
+#: What it calls warnings and errors where there is no graphics card; a card that fails (memory, kernels) is another matter.
+_NO_CARD = re.compile(
+    r"failed call to cuInit|cuda drivers|cuda_diagnostics|Unable to register cu\w+ factory|\bTensorRT\b", flags=re.IGNORECASE
 )
 _CODE = re.compile(r"<(pre|code)\b.*?</\1>", flags=re.IGNORECASE | re.DOTALL)
 
@@ -49,8 +63,20 @@ class Page:
     next: str = ""
 
 
-def banner_for(source: str) -> str:
-    """Return the line over every page: what data it shows, and what it is not for."""
+def banner_for(source: str, chapter: str = "") -> str:
+    """Return the line over a page: what data it shows, and what it is not for.
+
+    Parameters
+    ----------
+    source : str
+        Of the run's cohort.
+    chapter : str
+        Number of the page's notebook; ``""`` for pages that show the run's cohort alone.
+    """
+    if chapter in REAL_CHAPTERS:
+        return "Real patients: public, anonymous examinations. Not for clinical use."
+    if source == "phantom" and chapter in MIXED_CHAPTERS:
+        return "Simulated patients (phantom data), but for tables that say they are of real, public examinations. Not for clinical use."
     if source == "phantom":
         return "Simulated patients (phantom data): our images and numbers are of people who do not exist. Not for clinical use."
     return "Research and teaching only. Not for clinical use."
@@ -83,7 +109,9 @@ def render_notebook(notebook: Any, page: Page) -> str:
     notebook = copy.deepcopy(notebook)
     notebook.metadata.pop("widgets", None)
     _shorten_folders(notebook)
+    _drop_noise(notebook)
     _lighten_pictures(notebook)
+    _frame_long_tables(notebook)
     config = Config()
     config.NbConvertBase.display_data_priority = PRIORITY
     exporter = HTMLExporter(
@@ -115,6 +143,59 @@ def _shorten_folders(notebook: Any) -> None:
                 cell.source,
                 flags=re.MULTILINE,
             )
+
+
+def _drop_noise(notebook: Any) -> None:
+    """Leave out bars of progress and TensorFlow's notes on itself and on absent graphics cards; all other output stays."""
+    for cell in notebook.cells:
+        if "outputs" not in cell:
+            continue
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                output.text = "".join(line for line in output.text.splitlines(keepends=True) if not _is_noise(line))
+        cell.outputs = [output for output in cell.outputs if not _is_empty(output)]
+
+
+def _is_noise(line: str) -> bool:
+    """Whether a line of the error stream says nothing about the run.
+
+    Examples
+    --------
+    >>> _is_noise("E0000 00:00:17.6 97 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error")
+    True
+    >>> _is_noise("E0000 00:00:17.6 97 cuda_executor.cc:52] CUDA_ERROR_OUT_OF_MEMORY"), _is_noise("UserWarning: 3 cases failed")
+    (False, False)
+    """
+    native = _NATIVE_LOG.match(line)
+    if native:
+        return (native[1] or native[2]) == "I" or bool(_NO_CARD.search(native[3]))
+    about_itself = line.startswith(("WARNING: All log messages before absl", "To enable the following instructions:"))
+    return about_itself or bool(_PROGRESS.search(line))
+
+
+def _is_empty(output: Any) -> bool:
+    """Whether nothing of an output is left to show: a stream without lines, or the still picture of a bar of progress."""
+    if output.output_type == "stream":
+        return not output.text.strip()
+    data = output.get("data", {})
+    shown = [kind for kind in PRIORITY if kind in data]
+    return shown == ["text/plain"] and bool(_PROGRESS.search(data["text/plain"]))
+
+
+def _frame_long_tables(notebook: Any) -> None:
+    """Put tables of more than a screen's rows into a frame that scrolls, and say how many rows they have."""
+
+    def framed(match: re.Match[str]) -> str:
+        rows = match[0].count("<tr")
+        if rows <= LONG_TABLE:
+            return match[0]
+        return f'<p class="rows">{rows - 1} rows: scroll inside the frame</p><div class="long" tabindex="0">{match[0]}</div>'
+
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data:
+                data["text/html"] = _TABLE.sub(framed, data["text/html"])
 
 
 def _lighten_pictures(notebook: Any) -> None:

@@ -217,16 +217,17 @@ def write_report(
     """
     import nbformat
 
+    from flairnb.present.style import name_second_reader
     from flairnb.report import html, index, ledger
 
+    name_second_reader(settings.cohort.source == "phantom")
     report.mkdir(parents=True, exist_ok=True)
     shown = [chapter for chapter in chapters if record.executed_path(chapter, work_dir).is_file()]
-    banner = html.banner_for(settings.cohort.source)
     for place, chapter in enumerate(shown):
         page = html.Page(
             title=chapter.title,
             profile=settings.profile,
-            banner=banner,
+            banner=html.banner_for(settings.cohort.source, chapter.number),
             previous=shown[place - 1].html if place else "",
             next=shown[place + 1].html if place + 1 < len(shown) else "",
         )

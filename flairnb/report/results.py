@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING, Any
 
+from flairnb.present.style import SIMULATED
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from numpy.typing import ArrayLike
 
@@ -32,6 +37,12 @@ def table2(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
         Its seed and number of resamples make the intervals.
     scores : DataFrame
         From notebook 05's scoring.
+
+    Returns
+    -------
+    DataFrame
+        Three decimals. ``attrs["exact"]`` holds the same numbers as they were computed, column by column, for
+        `key_numbers`: a number that is rounded twice can end one digit off.
     """
     from flairnb.evaluate.summary import summarise_scores, summarise_volumes
     from flairnb.present import tables
@@ -44,32 +55,35 @@ def table2(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
     table[f"{unet}, 95% interval"] = ""
     low, high = intervals.loc["unet", ["ci_low", "ci_high"]]
     table.loc["Dice, median", f"{unet}, 95% interval"] = f"{low:.2f} to {high:.2f}"
-    return table.round(3).rename_axis("measure").reset_index()
+    exact = {name: table[name].to_dict() for name in table.columns}
+    table = table.round(3).rename_axis("measure").reset_index()
+    table.attrs["exact"] = exact
+    return table
 
 
 def key_numbers(table: pd.DataFrame, simulated: bool = True) -> pd.DataFrame:
-    """Return the short table of the report's first page, as text.
+    """Return the short table of the report's first page, as text, each number rounded once.
+
+    Where fewer cases have a score than were scored, their number stands beside it.
 
     Parameters
     ----------
     table : DataFrame
-        From `table2`.
+        From `table2`; one that was read from a file is known to three decimals only.
     simulated : bool
         Our patients are phantoms; the columns then say so.
     """
     import pandas as pd
 
     mark = "phantom (simulated)" if simulated else "this cohort"
-    short = table[table["measure"].isin(KEY_ROWS)]
-    columns: dict[str, Any] = {"Measure": short["measure"].str.replace(", median", "", regex=False)}
+    exact = table.attrs.get("exact") or table.set_index("measure").to_dict()
+    rows = [row for row in table["measure"] if row in KEY_ROWS]
+    columns: dict[str, Any] = {"Measure": [row.replace(", median", "") for row in rows]}
     for name in table.columns[1:]:
         label, _, source = name.partition(", ")
-        if source == "ours":
-            columns[f"{label}: {mark}"] = [_shown(row, value) for row, value in zip(short["measure"], short[name], strict=True)]
-        elif source.startswith("article"):
-            columns[f"Paper: {source.removeprefix('article ').strip('()')}"] = [
-                _shown(row, value) for row, value in zip(short["measure"], short[name], strict=True)
-            ]
+        title = f"{label.removesuffix(SIMULATED)}: {mark}" if source == "ours" else f"Paper: {source.removeprefix('article ').strip('()')}"
+        if source == "ours" or source.startswith("article"):
+            columns[title] = [_shown(row, exact[name]) for row in rows]
     return pd.DataFrame(columns)
 
 
@@ -172,9 +186,26 @@ def inference_numbers(timing: pd.DataFrame, agreement: pd.DataFrame, tuning: pd.
     }
 
 
-def _shown(row: str, value: Any) -> str:
+def _shown(row: str, column: Mapping[str, float]) -> str:
+    """Return a row's number, and how many cases have it where others of the column have none."""
     import pandas as pd
 
+    value = column[row]
     if pd.isna(value):
         return "\N{EN DASH}"
-    return f"{value:.0f}" if row == "Cases" else f"{value:.3f}" if "pecificity" in row or "NPV" in row else f"{value:.2f}"
+    shown = half_up(value, 0 if row == "Cases" else 3 if "pecificity" in row or "NPV" in row else 2)
+    n = column.get(row.replace(", median", ", cases"), float("nan")) if row.endswith(", median") else float("nan")
+    return f"{shown} (n = {n:.0f})" if n < column["Cases"] else shown
+
+
+def half_up(value: float, digits: int) -> str:
+    """Return a number with so many decimals, a five rounded up, as people round what they read.
+
+    Of the shortest decimal number that means the same: 0.985 is stored as a little less, and is 0.99 all the same.
+
+    Examples
+    --------
+    >>> half_up(0.985, 2), half_up(0.805, 2), half_up(0.674859, 2), half_up(19.0, 0)
+    ('0.99', '0.81', '0.67', '19')
+    """
+    return str(Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))

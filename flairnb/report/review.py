@@ -237,10 +237,12 @@ def room(session: Session, interactive: bool = True) -> object:
 def still(session: Session, place: int = 0) -> Figure:
     """Draw a case with the outlines that its reader would see first."""
     from flairnb.present import viewer
+    from flairnb.present.style import look
 
     session.open(place)
     first = next(iter(session.names()))
-    return viewer.still(replace(session.seen(first), name=f"{session.case.name}: {session.measure(first)}"))
+    # Whose volume it is: the picture shows the readers' outlines beside it.
+    return viewer.still(replace(session.seen(first), name=f"{session.case.name}, {look(first).label}: {session.measure(first)}"))
 
 
 def disagreement(session: Session, place: int = 0) -> pd.DataFrame:

@@ -59,7 +59,8 @@ def find_cases(
     Returns
     -------
     DataFrame
-        `SHOWN` columns, and `files`: JSON of where each image lies (not shown).
+        `SHOWN` columns, and two that are not shown: `files`, JSON of where each image lies, and `simulated`, whether
+        the patient is a phantom.
 
     Raises
     ------
@@ -76,7 +77,8 @@ def find_cases(
         rows = _of_real(run)
     else:
         rows = of_folder(Path(source).expanduser(), Path(data_dir).expanduser() if data_dir else None)
-    table = pd.DataFrame(rows, columns=[*SHOWN, "files"])
+    table = pd.DataFrame(rows, columns=[*SHOWN, "files", "simulated"])
+    table["simulated"] = table["simulated"].eq(True)
     kept = arrange(table, split, diagnosis, order)
     if kept.empty:
         raise MissingDataError(
@@ -133,7 +135,9 @@ def load_case(row: Any, methods: tuple[str, ...] = (), extras: bool = True) -> C
         found = dict(zip(wanted, pool.map(lambda read: read(), wanted.values()), strict=True))
     masks = {name[5:]: found[name] for name in found if name.startswith("mask:")}
     more = found.get("brain"), found.get("t1w"), found.get("probability")
-    return Case(str(row["case"]), found["flair"], masks, *more, t1w_by_header="xfm" not in files)
+    return Case(
+        str(row["case"]), found["flair"], masks, *more, t1w_by_header="xfm" not in files, simulated=bool(row.get("simulated", False))
+    )
 
 
 def add_extras(case: Case, row: Any) -> Case:
@@ -227,7 +231,7 @@ def _results(folder: Path, stem: str) -> dict[str, str]:
 def _of_cohort(run: Run | None) -> list[dict[str, Any]]:
     if run is None or not (run.work_dir / "manifest.tsv").is_file():
         raise MissingDataError("review: expected a cohort in the work folder, found none. Run notebook 01 to 05: flairnb run all.")
-    scores = _scores(run)
+    scores, simulated = _scores(run), run.settings.cohort.source == "phantom"
     rows = []
     for entry in steps.read_cohort(run).to_dict("records"):
         participant = entry["participant_id"]
@@ -236,7 +240,8 @@ def _of_cohort(run: Run | None) -> list[dict[str, Any]]:
         if entry.get("t1w"):
             files["t1w"] = str(steps.data_root(run) / entry["t1w"])
         known = scores.get(participant, {})
-        rows.append(_row(participant, entry["diagnosis"], entry["split"], files, **known, expected_dice=_expected(files)))
+        found = _row(participant, entry["diagnosis"], entry["split"], files, **known, expected_dice=_expected(files))
+        rows.append(found | {"simulated": simulated})
     return rows
 
 

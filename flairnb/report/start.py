@@ -184,6 +184,9 @@ def start(
     """
     from joblib import cpu_count
 
+    from flairnb.present.style import name_second_reader
+    from flairnb.present.tables import show_whole_tables
+
     number = str(notebook).split("_", 1)[0]
     if number not in MAKES:
         raise SettingsError(f"Expected a notebook number out of {', '.join(MAKES)}, received {notebook!r}.")
@@ -200,6 +203,8 @@ def start(
     if absent:
         raise MissingDataError(_absent(absent[0], number))
     run.work_dir.mkdir(parents=True, exist_ok=True)
+    show_whole_tables()
+    name_second_reader(settings.cohort.source == "phantom")
     return run
 
 

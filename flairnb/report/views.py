@@ -95,7 +95,9 @@ def training_patches(run: Run, count: int = 8) -> Figure:
             kind.append(SheetCase("with lesion" if mask.any() else "without lesion", Image(image, affine), {"manual": mask > 0}))
         if all(len(kind) == count // 2 for kind in found.values()):
             break
-    return contact_sheet([case for kind in found.values() for case in kind], columns=4, title="Patches as the network is fed them")
+    return contact_sheet(
+        [case for kind in found.values() for case in kind], columns=4, title=simulated(run, "Patches as the network is fed them")
+    )
 
 
 def learning_curve(history: pd.DataFrame) -> Figure:

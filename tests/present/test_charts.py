@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from flairnb.present import charts
-from flairnb.present.style import look, to_png
+from flairnb.present.style import look, second_reader, to_png
 
 
 @pytest.fixture
@@ -35,6 +35,15 @@ def test_marks_numbers_and_cases_are_written(summary):
     assert labels == ["Reader 2\nn = 9", "U-Net\nn = 9"]
     diamond = next(line for line in figure.axes[0].lines if line.get_marker() == "D")
     assert diamond.get_ydata() == [0.789]
+
+
+def test_a_simulated_reader_beside_the_papers_diamond_says_so(summary):
+    with second_reader(simulated=True):
+        figure = charts.dice_by_method(summary.head(2), {}, {"manual2": 0.805})
+        rows = pd.DataFrame({"diagnosis": "SVID", "method": ["manual2", "unet"], "median": 0.5, "sem": 0.1, "n": 5})
+        by_disease = charts.dice_by_disease(rows)
+    assert figure.axes[0].get_xticklabels()[0].get_text() == "Reader 2\n(simulated)\nn = 9"
+    assert by_disease.legends[0].get_texts()[0].get_text() == "Reader 2 (simulated)"
 
 
 def test_diseases_keep_their_order_and_their_case_numbers():

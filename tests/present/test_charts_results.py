@@ -6,7 +6,7 @@ import pytest
 
 from flairnb.evaluate import strata, technical
 from flairnb.present import charts_audit, charts_strata, charts_technical
-from flairnb.present.style import to_png
+from flairnb.present.style import second_reader, to_png
 from flairnb.report import disease, volume
 from flairnb.report import technical as chapter
 
@@ -55,6 +55,27 @@ def test_all_diseases_are_named_and_no_two_names_lie_on_each_other(sized):
     boxes = [text.get_window_extent() for text in names]
     overlapping = sum(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
     assert overlapping <= 1
+
+
+def test_a_disease_whose_dice_is_zero_is_named_inside_the_axes():
+    rows = [("MIGRAINE", 0.1, 0.0), ("SUSAC", 0.17, 0.0), ("NMO", 1.2, 0.0), ("TLE", 120.0, 0.02), ("LGG", 43.0, 1.0)]
+    table = pd.DataFrame(rows, columns=["diagnosis", "median_ml", "dice"]).assign(n=1)
+    figure = charts_strata.disease_scatter(table, disease.ABBREVIATIONS, disease.GROUPS)
+    figure.draw_without_rendering()
+    axes = figure.axes[0].get_window_extent()
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent()
+        assert box.x0 >= axes.x0 and box.x1 <= axes.x1 and box.y0 >= axes.y0 and box.y1 <= axes.y1, text.get_text()
+
+
+def test_the_legend_under_one_panel_is_whole(sized):
+    with second_reader(simulated=True):
+        figures = [volume.by_lesion_size(sized, strata.bin_tests(sized, "lesion_bin")), volume.scatter(sized, volume.volume_table(sized))]
+    for figure in figures:
+        figure.draw_without_rendering()
+        legend = figure.legends[0].get_window_extent()
+        assert legend.x0 >= 0 and legend.x1 <= figure.bbox.width
+        assert any(text.get_text().startswith("Reader 2 (simulated)") for text in figure.legends[0].get_texts())
 
 
 def test_limits_of_agreement_are_drawn_for_every_method(sized):
@@ -108,6 +129,16 @@ def test_times_stand_beside_the_articles():
     assert "article: CNN" in texts(figure)
     widths = [bar.get_width() for bar in figure.axes[1].patches]
     assert sorted(widths) == [1.0, 2.0, 12.0] and to_png(figure)
+
+
+def test_names_of_two_lines_above_the_maps_are_whole():
+    maps = {f"all layers, literally,\n{kind} voxel": np.ones((8, 8), bool) for kind in ("odd", "even", "no", "any")}
+    for title in ("", "What a voxel sees"):
+        figure = charts_audit.influence_maps(maps, title)
+        to_png(figure)
+        assert all(axes.title.get_window_extent().y1 <= figure.bbox.height for axes in figure.axes)
+        above = figure.get_suptitle() and figure._suptitle.get_window_extent().y0
+        assert not above or all(axes.title.get_window_extent().y1 <= above for axes in figure.axes)
 
 
 def test_audit_charts_draw():

@@ -175,3 +175,28 @@ def test_the_crop_keeps_a_margin_and_survives_an_empty_mask():
 
 def test_a_tile_knows_its_size():
     assert Tile(np.zeros((3, 4)), (2.0, 1.5), (0, 1)).size_mm == (6.0, 6.0)
+
+
+def test_a_small_reference_is_seen_beside_larger_false_alarms():
+    inside, reference, everything = np.full(40, 100), np.zeros(40), np.zeros(40)
+    reference[30] = 3
+    everything[5:12] = 60
+    everything += reference
+    chosen = choose_slices(everything, inside, 8, reference)
+    assert 30 in chosen and len([k for k in chosen if 5 <= k < 12]) >= 3 and len(chosen) == 8
+    assert 30 not in choose_slices(everything, inside, 8)
+    assert choose_slices(everything, inside, 8, np.zeros(40)) == choose_slices(everything, inside, 8)
+
+
+def test_a_mosaic_shows_the_reference_where_there_is_one():
+    image, lesion, head = phantom(tilt_deg=0.0)
+    alarms = np.zeros_like(lesion)
+    alarms[10:20, 8:16, :4] = True
+    tiny = np.zeros_like(lesion)
+    tiny[25, 16, 6] = True
+    shown = {
+        name: [text.get_text() for text in mosaic(image, {"unet": alarms, name: tiny, "brain": head}, count=2).axes[0].texts]
+        for name in ("manual", "threshold")
+    }
+    height = f"z {as_stack(image).z_mm[6]:+.0f} mm"
+    assert height in shown["manual"] and height not in shown["threshold"]

@@ -2,7 +2,18 @@ from __future__ import annotations
 
 import pytest
 
-from flairnb.present.style import LOOKS, drawing, look, new_figure, save_figure, to_png, to_svg
+from flairnb.present.style import (
+    LOOKS,
+    drawing,
+    legend_columns,
+    look,
+    name_second_reader,
+    new_figure,
+    save_figure,
+    second_reader,
+    to_png,
+    to_svg,
+)
 
 
 def example():
@@ -68,3 +79,34 @@ def test_outlines_are_bright_enough_for_a_grey_image(name):
 def test_an_unknown_method_gets_a_spare_look_with_its_own_name():
     assert look("tool x", 0).label == "tool x"
     assert look("tool x", 0) != look("tool x", 1)
+
+
+def test_the_second_reader_is_a_person_until_a_run_says_otherwise():
+    assert look("manual2").label == "Reader 2"
+    name_second_reader(simulated=True)
+    assert look("manual2").label == "Reader 2 (simulated)" and look("manual2").marker == LOOKS["manual2"].marker
+    assert look("manual").label == "Reader 1 (reference)" and look("unet").label == "U-Net"
+    name_second_reader(simulated=False)
+    assert look("manual2").label == "Reader 2"
+
+
+def test_one_case_can_differ_from_the_run_for_one_picture():
+    name_second_reader(simulated=True)
+    with pytest.raises(ZeroDivisionError), second_reader(simulated=False):
+        assert look("manual2").label == "Reader 2"
+        1 / 0  # noqa: B018
+    assert look("manual2").label == "Reader 2 (simulated)"
+
+
+@pytest.mark.parametrize("width_in", [2.0, 4.5, 5.2, 8.6])
+def test_a_legend_fits_into_its_figure_or_has_one_column(width_in):
+    labels = ["Reader 2 (simulated)", "U-Net", "LGA (re-implementation)", "BIANCA-style kNN"]
+    columns = legend_columns(labels, width_in)
+    with drawing():
+        figure = new_figure(width_in, 2.0)
+        axes = figure.add_subplot()
+        for label in labels:
+            axes.errorbar([0], [0], yerr=[1], marker="o", label=label)
+        legend = figure.legend(loc="outside lower center", ncols=columns)
+    figure.draw_without_rendering()
+    assert columns == 1 or legend.get_window_extent().width <= figure.bbox.width

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flairnb.present.tables import ARTICLE_TABLE2, table1, table2, to_html
+from flairnb.present.tables import ARTICLE_TABLE2, show_whole_tables, table1, table2, to_html
 
 
 @pytest.fixture
@@ -82,3 +82,17 @@ def test_table_one_of_a_real_cohort_can_be_laid_out():
     table = table1(count(cohort))
     assert table.loc[("Field strength", "3T"), ("Training", "article")] == "65 (22.0%)"
     assert to_html(table).count("<tr") > 20
+
+
+def test_numbers_of_cases_have_no_decimals():
+    html = to_html(pd.DataFrame({"U-Net": [19.0, 17.0, 0.5]}, index=["Cases", "PPV, cases", "PPV, median"]))
+    assert "<td>19</td>" in html and "<td>17</td>" in html and "<td>0.500</td>" in html
+
+
+def test_a_notebooks_tables_are_shown_whole():
+    table = pd.DataFrame({f"column {n}": ["not reported; " + "a reason " * 30] * 90 for n in range(30)})
+    with pd.option_context("display.max_rows", 60, "display.max_columns", 20, "display.max_colwidth", 50):
+        assert "..." in table._repr_html_()
+        show_whole_tables()
+        whole = table._repr_html_()
+    assert "..." not in whole and whole.count("<tr") == 91 and whole.count("<th>column 29</th>") == 1

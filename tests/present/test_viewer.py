@@ -181,3 +181,19 @@ def test_versions_that_do_not_fit_are_refused_by_name(monkeypatch, tmp_path, cap
         lab_extension.install(tmp_path)
     assert lab_extension.main() == 1 and capsys.readouterr().err.startswith("error:")
     assert not lab_extension.folder(tmp_path).exists()
+
+
+def test_a_still_of_a_simulated_case_says_so_and_a_real_one_never_does(case):
+    from dataclasses import replace
+
+    from flairnb.present.style import look, name_second_reader
+    from flairnb.present.viewer import still
+
+    case = replace(case, masks={**case.masks, "manual2": case.masks["unet"]})
+    name_second_reader(simulated=True)  # the run's cohort; the case may be of somewhere else
+    for simulated in (True, False):
+        figure = still(replace(case, simulated=simulated))
+        words = [text.get_text() for text in [*figure.texts, *figure.legends[0].get_texts()]]
+        assert ("phantom (simulated)" in words, "Reader 2 (simulated)" in words) == (simulated, simulated)
+        assert ("Reader 2" in words) is not simulated
+    assert look("manual2").label == "Reader 2 (simulated)"

@@ -156,7 +156,7 @@ def test_the_charts_bars_end_at_the_sum_of_the_stages_and_the_floor_starts_with_
     assert ends == pytest.approx({n: 3.0 + 2.0 + 1.0 + 3.0 + n for n in range(len(bench_parts.INPUTS))})
     floor = next(line for line in axes.lines if str(line.get_label()).startswith("floor"))
     assert floor.get_xdata()[0] == pytest.approx(3.0 + 2.0 + 1.0 + 400 / 200)
-    assert bench_page.preparation(rows)["brain, s"].tolist() == [2.5] * len(bench_parts.INPUTS)
+    assert bench_page.patients(rows)["preparation_s"].tolist() == [2.5] * len(bench_parts.INPUTS)
 
 
 def test_a_task_that_fails_is_one_line():

@@ -8,7 +8,7 @@ import nbformat.v4 as v4
 import pytest
 
 from flairnb.errors import WorkFailed
-from flairnb.report.html import Page, banner_for, fetches, render_notebook
+from flairnb.report.html import LONG_TABLE, Page, banner_for, fetches, render_notebook
 
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n and the rest").decode()
 
@@ -111,3 +111,87 @@ def test_injected_folders_are_shortened():
     book = nbformat.v4.new_notebook(cells=[cell])
     html._shorten_folders(book)
     assert book.cells[0].source == 'profile = "demo"\nout_dir = "work"  # shortened\ndata_dir = ""'
+
+
+@pytest.mark.parametrize("source", ["phantom", "manifest"])
+def test_the_chapter_of_real_patients_never_says_that_nobody_exists(source):
+    assert banner_for(source, "13") == "Real patients: public, anonymous examinations. Not for clinical use."
+
+
+@pytest.mark.parametrize("chapter", ["09", "14"])
+def test_chapters_with_real_examinations_beside_phantoms_say_both(chapter):
+    said = banner_for("phantom", chapter)
+    assert "Simulated patients" in said and "real, public examinations" in said and said.endswith("Not for clinical use.")
+    assert "do not exist" not in said and banner_for("manifest", chapter) == banner_for("manifest")
+
+
+def test_all_other_chapters_have_the_banner_of_their_cohort():
+    assert banner_for("phantom", "05") == banner_for("phantom") and "do not exist" in banner_for("phantom")
+
+
+def test_every_page_of_a_report_gets_its_own_banner(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    import nbformat
+
+    from flairnb.report import html, index, ledger, pipeline, record
+    from flairnb.report.chapters import Chapter
+
+    chapters = [Chapter(number, tmp_path / f"{number}_x.py", "A title", "?") for number in ("05", "13")]
+    for chapter in chapters:
+        path = record.executed_path(chapter, tmp_path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(v4.new_notebook(), path)
+    pages = []
+    monkeypatch.setattr(html, "write_page", lambda notebook, page, path: pages.append(page.banner))
+    monkeypatch.setattr(ledger, "write_ledger", lambda *_: None)
+    monkeypatch.setattr(index, "write_index", lambda *_: tmp_path / "index.html")
+    monkeypatch.setattr(record, "run_record", lambda *_: {})
+    settings = SimpleNamespace(cohort=SimpleNamespace(source="phantom"), profile="demo")
+    pipeline.write_report(chapters, [], settings, {}, tmp_path, tmp_path / "report")
+    assert pages == [banner_for("phantom", "05"), banner_for("phantom", "13")] and pages[0] != pages[1]
+
+
+BAR = "phantoms:   0%|          | 0/58 [00:00<?, ?it/s]"
+CHATTER = (
+    "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
+    "I0000 00:00:1795804161.475421    9730 port.cc:153] oneDNN custom operations are on. You may see slightly different results.\n"
+    "I0000 00:00:1795804161.477009    9730 cudart_stub.cc:31] Could not find cuda drivers on your machine, GPU will not be used.\n"
+    "E0000 00:00:1795804165.692003    9730 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: UNKNOWN ERROR (303)\n"
+    "2026-11-27 07:34:30.123456: I tensorflow/core/platform/cpu_feature_guard.cc:210] This TensorFlow binary is optimized.\n"
+    "To enable the following instructions: AVX2 FMA, in other operations, rebuild TensorFlow with the appropriate compiler flags.\n"
+)
+REAL = (
+    "UserWarning: 3 of 58 cases failed\n"
+    "E0000 00:00:1795804165.692003    9730 cuda_executor.cc:52] failed to allocate 2.1GiB: CUDA_ERROR_OUT_OF_MEMORY\n"
+    "W0000 00:00:1795804165.692003    9730 shape.cc:52] rank is unknown\n"
+)
+
+
+def test_bars_of_progress_and_notes_on_absent_graphics_cards_are_left_out():
+    widget = shown({"text/plain": BAR, "application/vnd.jupyter.widget-view+json": {"model_id": "x"}})
+    stream = v4.new_output("stream", name="stderr", text=f"\r{BAR}\rphantoms: 100%|####| 58/58 [01:10<00:00,  1.20s/it]\n")
+    text = render_notebook(notebook(widget, stream, v4.new_output("stream", name="stderr", text=CHATTER)), PAGE)
+    assert "phantoms" not in text and "it/s" not in text and "cuInit" not in text and "absl" not in text and "<summary>log" not in text
+
+
+def test_real_warnings_stay_where_noise_was():
+    text = render_notebook(notebook(v4.new_output("stream", name="stderr", text=CHATTER + REAL + BAR)), PAGE)
+    assert "<summary>log</summary>" in text and "cuInit" not in text and "phantoms" not in text
+    assert "3 of 58 cases failed" in text and "CUDA_ERROR_OUT_OF_MEMORY" in text and "rank is unknown" in text
+
+
+def test_other_outputs_are_no_noise():
+    outputs = shown({"text/plain": "100% of 58/58 cases"}), v4.new_output("stream", name="stdout", text=BAR)
+    text = render_notebook(notebook(*outputs), PAGE)
+    assert "100% of 58/58 cases" in text and "phantoms" in text
+
+
+@pytest.mark.parametrize(("rows", "framed"), [(LONG_TABLE - 1, False), (66, True)])
+def test_a_long_table_scrolls_in_a_frame_that_says_how_long_it_is(rows, framed):
+    body = "".join(f"<tr><td>{n}</td></tr>" for n in range(rows))
+    data = {"text/html": f'<div><table border="1" class="dataframe"><thead><tr><th>n</th></tr></thead><tbody>{body}</tbody></table></div>'}
+    text = render_notebook(notebook(shown(data)), PAGE)
+    assert ('<div class="long" tabindex="0"><table class="dataframe">' in text) is framed
+    assert (f"{rows} rows: scroll inside the frame" in text) is framed
+    assert text.count("<td>") == rows and ".long { max-height:" in text
