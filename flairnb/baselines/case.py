@@ -16,7 +16,7 @@ from flairnb.geometry import Grid, isotropic_grid, mask_box, resample
 from flairnb.images import Image
 from flairnb.prepare import bridge
 from flairnb.prepare.case import normalise
-from flairnb.prepare.intensity import smooth_sample, tame
+from flairnb.prepare.intensity import lift, smooth_sample, tame
 from flairnb.prepare.n4 import bias_field, spread_field
 from flairnb.prepare.register import best_start, refine_linear, rigid_starts
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MARGIN_VOX = 3
 _FIELD_MM = 4.0
+_BELOW_FRACTION = 0.05
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class BaselineCase:
         Mean 0 and SD 1 inside the brain, 0 outside.
     brain : (A, B, C) bool array
     t1w : (A, B, C) float32 array or None
-        As `flair`, N4-corrected; None where the case has no T1w.
+        As `flair`, N4-corrected unless `look_at` was told otherwise; None
+        where the case has no T1w.
     tissue : (A, B, C) float32 array or None
         Partial-volume labels of :mod:`flairnb.baselines.tissue`: about 1 CSF,
         2 grey, 3 white matter, 0 outside; None without T1w.
@@ -46,7 +48,8 @@ class BaselineCase:
     to_mni : (4, 4) float array
         Head world to MNI world, RAS mm.
     mean, sd : float
-        Undo the z-score of `flair`: intensities are ``flair * sd + mean``.
+        Undo the z-score of `flair`: intensities are ``flair * sd + mean``,
+        counted from the image's lowest (`flairnb.prepare.intensity.lift`).
     box : tuple of slice
         The box within the work grid.
     work_shape : (3,) tuple of int
@@ -79,8 +82,16 @@ class BaselineCase:
 
     @cached_property
     def intensity(self) -> NDArray[np.float32]:
-        """FLAIR intensities, N4-corrected, at least 0; 0 outside the brain."""
-        return np.where(self.brain, np.maximum(self.flair * self.sd + self.mean, 0), 0).astype(np.float32)
+        """FLAIR intensities, at least 0; 0 outside the brain. N4-corrected only where the preparation was (``n4_flair``).
+
+        Where more than a twentieth of the brain lies below 0, `mean` was not
+        counted from the image's lowest: the brain's own lowest becomes 0.
+        """
+        values = self.flair * self.sd + self.mean
+        inside = values[self.brain]
+        if np.count_nonzero(inside < 0) > _BELOW_FRACTION * inside.size:
+            values = values - inside.min()
+        return np.where(self.brain, np.maximum(values, 0), 0).astype(np.float32)
 
     @cached_property
     def gm(self) -> NDArray[np.float32]:
@@ -148,7 +159,8 @@ def look_at(case: PreparedCase, t1w: Image | None = None, xfm: NDArray | None = 
         t1w_work = t1w_on_work(t1w, fit_t1w(t1w, case.work[box], brain, grid) if xfm is None else xfm, grid, brain, n4)
     to_mni = fit_atlas(case.work[box] if t1w_work is None else t1w_work, brain, grid)
     middle = time.perf_counter()
-    found = BaselineCase(case.work[box], brain, t1w_work, None, grid, to_mni, case.mean, case.sd, box, tuple(case.work.shape))
+    mean = case.mean - lift(case.flair.data)[1]
+    found = BaselineCase(case.work[box], brain, t1w_work, None, grid, to_mni, mean, case.sd, box, tuple(case.work.shape))
     labels = tissue_labels(found) if t1w_work is not None and tissue else None
     return replace(found, tissue=labels, seconds=middle - start, tissue_seconds=time.perf_counter() - middle)
 
@@ -181,7 +193,7 @@ def t1w_on_work(t1w: Image, xfm: NDArray, grid: Grid, brain: NDArray[np.bool_], 
     Parameters
     ----------
     t1w : Image
-        On its own grid.
+        On its own grid; any intensities.
     xfm : (4, 4) array
         Work (FLAIR) world to T1w world, RAS mm.
     grid : Grid
@@ -192,7 +204,7 @@ def t1w_on_work(t1w: Image, xfm: NDArray, grid: Grid, brain: NDArray[np.bool_], 
     """
     edge = float(grid.spacing_mm[0])
     sigma = 0.4 * np.maximum(0.0, edge - t1w.spacing_mm) / t1w.spacing_mm
-    smooth = ndimage.gaussian_filter(np.maximum(t1w.data, 0), sigma)
+    smooth = ndimage.gaussian_filter(lift(t1w.data)[0], sigma)
     work = resample(smooth, t1w.affine, grid, world=xfm)
     if n4:
         coarse = isotropic_grid(grid.shape, grid.affine, max(_FIELD_MM, edge))

@@ -12,7 +12,7 @@ from flairnb.geometry import Grid, check_same_grid, isotropic_grid
 from flairnb.images import Image
 from flairnb.parallel import side_by_side
 from flairnb.prepare import bridge, find_brain
-from flairnb.prepare.intensity import is_wrapped, smooth_sample
+from flairnb.prepare.intensity import is_wrapped, lift, smooth_sample
 from flairnb.prepare.n4 import bias_field, spread_field
 from flairnb.prepare.slabs import mask_to_work, to_work
 from flairnb.provenance import StageTimer
@@ -122,7 +122,9 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
         work, work_brain = side_by_side(lambda: to_work(clean, flair.affine, grid), lambda: mask_to_work(found.mask, flair.affine, grid))
     if settings.n4_flair:
         with timer("n4"):
-            work = work / _flair_field(clean, flair, found, settings, grid)
+            # A field multiplies: it acts on intensities counted from the image's lowest.
+            floor = np.float32(lift(flair.data)[1])
+            work = (work - floor) / _flair_field(clean - floor, flair, found, settings, grid) + floor
     with timer("normalise"):
         work, mean, sd = normalise(work, work_brain)
     return PreparedCase(flair, found.mask, work, work_brain, grid, mean, sd, found.t1w_xfm, found.source, dict(timer.seconds), found.notes)

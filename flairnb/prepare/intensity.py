@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flairnb.geometry import Grid, fill_holes, resample, spacing_mm
+from flairnb.geometry import Grid, fill_holes, mask_box, resample, spacing_mm
+
+# A background that holds one value fills this part of an image at least.
+MIN_EMPTY_FRACTION = 0.4
+
+# Part of the range of intensities: nearer to 0, or to the background, is noise or overshoot.
+_CLEAR_FRACTION = 0.05
+_AMID_FRACTION = 0.1
+
+# From which intensity on a voxel may be wrapped or cut off; what surrounds wrapped ones is darker than a quarter of the range.
+_WRAP_FROM, _MAX_WRAP, _WRAP_AROUND = 65000, 65535, 16384
+_FEW_FRACTION = 0.002
 
 
 def tame(data: NDArray, low: float = 0.5, high: float = 99.5) -> NDArray[np.float32]:
@@ -13,7 +24,13 @@ def tame(data: NDArray, low: float = 0.5, high: float = 99.5) -> NDArray[np.floa
 
     Some exports wrap negative voxels to the top of the unsigned range (65535):
     such voxels become background. Limits are percentiles of the voxels above
-    the background.
+    the lowest intensity (see `lift`), so that neither a factor nor a constant
+    added to the image changes the result.
+
+    A few voxels cut off at the end of that range, fat or vessels, become
+    background too: in three public T1w 0.03 to 0.11% of the image. Left bright
+    they would move those brain masks by 0.003 to 0.005 of Dice, not known
+    whether for the better.
 
     Parameters
     ----------
@@ -27,8 +44,10 @@ def tame(data: NDArray, low: float = 0.5, high: float = 99.5) -> NDArray[np.floa
     (I, J, K) float32 array
         Between 0 and 1; zeros for a constant image.
     """
-    out = np.where(is_wrapped(data), 0, data).astype(np.float32)
-    np.maximum(out, 0, out=out)
+    out, _ = lift(data)
+    cut_off = (data >= _WRAP_FROM) & (out > 0)
+    if data.max() <= _MAX_WRAP and cut_off.mean() < _FEW_FRACTION:
+        out[cut_off] = 0
     inside = out[out > 0]
     if inside.size == 0:
         return out
@@ -38,15 +57,109 @@ def tame(data: NDArray, low: float = 0.5, high: float = 99.5) -> NDArray[np.floa
     return np.clip((out - bottom) / (top - bottom), 0, 1)
 
 
-def is_wrapped(data: NDArray) -> NDArray[np.bool_]:
-    """Mark voxels at the end of the unsigned 16-bit range when most of the image is far below.
+def lift(data: NDArray) -> tuple[NDArray[np.float32], float]:
+    """Return an image whose lowest intensity is 0, and the intensity that became 0.
 
-    A negative value cast to unsigned ends up at 65535 and just below.
+    Most images come as they are: magnitudes from 0, or with a little noise or
+    overshoot below it, which is cut off. An image that was scaled to -1..1 or
+    z-scored has clearly negative intensities that mean something: its lowest
+    becomes 0. So does a lowest intensity clearly above 0. Where the brain was
+    z-scored and the background left at 0, amid the brain's intensities, the
+    background becomes the lowest too. Wrapped voxels (`is_wrapped`) become 0
+    first.
+
+    Parameters
+    ----------
+    data : (I, J, K) array
+        Any intensities.
+
+    Returns
+    -------
+    lifted : (I, J, K) float32 array
+        At least 0.
+    floor : float
+        0 for an image that comes as it is.
+
+    Examples
+    --------
+    >>> head = np.pad(np.full((5, 6, 7), 90.0), 2)
+    >>> lifted, floor = lift(head / 30 - 2)
+    >>> floor, bool(np.allclose(lifted, head / 30))
+    (-2.0, True)
     """
-    near_top = data >= 65000
-    if not near_top.any() or data.max() > 65535:
+    out = np.where(is_wrapped(data), 0, data).astype(np.float32)
+    low, fill = float(out.min()), background(out)
+    if low == fill == 0:
+        return out, 0.0
+    top = float(np.percentile(out.ravel()[:: max(1, out.size // 200_000)], 99.5))
+    limit = fill - _CLEAR_FRACTION * (top - fill)
+    if low < limit and _is_amid(out, empty := is_fill(out, fill), limit):
+        out[empty] = fill = low
+    floor = _floor(low, fill, top)
+    if floor:
+        out -= np.float32(floor)
+    return np.maximum(out, 0, out=out), floor
+
+
+def background(data: NDArray) -> float:
+    """Return the value that fills the image's border: the median of its six faces."""
+    faces = [data[0], data[-1], data[:, 0], data[:, -1], data[:, :, 0], data[:, :, -1]]
+    return float(np.median(np.concatenate([f.ravel() for f in faces])))
+
+
+def is_fill(data: NDArray, fill: float) -> NDArray[np.bool_]:
+    """Mark the voxels that hold exactly one value (rounding apart)."""
+    return np.abs(data - fill) <= 1e-6 * float(np.abs(data).max())
+
+
+def _is_amid(data: NDArray, empty: NDArray[np.bool_], limit: float) -> bool:
+    """Tell whether an empty background lies amid the intensities of what it surrounds: many are below the limit."""
+    full = np.count_nonzero(~empty)
+    return full <= (1 - MIN_EMPTY_FRACTION) * empty.size and np.count_nonzero(data < limit) > _AMID_FRACTION * full
+
+
+def _floor(low: float, fill: float, top: float) -> float:
+    """Return the intensity to become 0, from the lowest one, the background's and a high one."""
+    if low > _CLEAR_FRACTION * (top - low):
+        return low
+    if fill < -_CLEAR_FRACTION * (top - fill):
+        # A few voxels far below the background are overshoot or damage.
+        return max(low, fill - 2 * _CLEAR_FRACTION * (top - fill))
+    return 0.0
+
+
+def is_wrapped(data: NDArray) -> NDArray[np.bool_]:
+    """Mark voxels at the end of the unsigned 16-bit range that lie in the dark.
+
+    A negative value cast to unsigned ends up at 65535 and just below, beside
+    values near 0. An intensity that was cut off at the end of the range
+    (saturated) has bright neighbours and stays: patches of such voxels are
+    judged by what surrounds them.
+
+    Notes
+    -----
+    Three public T1w reach 65535: one has a whole wrapped slice, which is marked
+    and nothing else; the few saturated voxels of all three stay. Of 16 public
+    FLAIR and T1w, cut off at their 90th to 99.9th percentile, at most 0.4% of
+    such voxels were mistaken.
+    """
+    from scipy import ndimage
+
+    near_top = data >= _WRAP_FROM
+    if not near_top.any() or data.max() > _MAX_WRAP:
         return np.zeros(data.shape, dtype=bool)
-    return near_top
+    box = mask_box(near_top, 2)
+    inside = near_top[box]
+    seen = ndimage.uniform_filter((~inside).astype(np.float32), 3)
+    total = ndimage.uniform_filter(np.where(inside, 0, data[box]).astype(np.float32), 3)
+    edge = inside & (seen > 1e-3)
+    if not edge.any():
+        return np.zeros(data.shape, dtype=bool)
+    patches, n = ndimage.label(inside, np.ones((3, 3, 3)))
+    around = ndimage.median(total[edge] / seen[edge], patches[edge], np.arange(1, n + 1))
+    out = np.zeros(data.shape, dtype=bool)
+    out[box] = np.concatenate([[False], around < _WRAP_AROUND])[patches]
+    return out
 
 
 def otsu(data: NDArray, bins: int = 128) -> float:

@@ -16,6 +16,11 @@ from flairnb.settings import PrepareSettings
 
 _EXTENT_MM = (60.0, 500.0)
 _WIDTH_RATIO = 1.3
+_CUT_AREA = 0.2
+
+# Two clinical pairs, T1w cropped to sagittal slabs: with 70% or more of the head covered the brain's Dice stays within 0.01 of that
+# by FLAIR alone (0.94 to 0.96); at 48 to 51% it was 0.74, 0.83, 0.83 and once 0.95.
+_LEAST_COVERED = 0.7
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,19 @@ def register_t1w(t1w: Image, flair_work: NDArray, grid: Grid, settings: PrepareS
     Raises
     ------
     InputError
-        The two heads differ in size by more than three tenths.
+        The two heads differ in size by more than three tenths, and the smaller
+        is not just cut off at the side.
     """
     own = isotropic_grid(t1w.shape, t1w.affine, settings.working_spacing_mm)
     moving = smooth_sample(tame(t1w.data), t1w.affine, own)
-    check_head_sizes(moving, flair_work, settings.working_spacing_mm, t1w)
+    whole = check_head_sizes(moving, flair_work, settings.working_spacing_mm, t1w)
     fixed = (flair_work, grid.affine)
     start, _ = best_start(*fixed, moving, own.affine, rigid_starts(*fixed, moving, own.affine))
     xfm = refine_linear(fixed, (moving, own.affine), start, "Rigid", _fewer(settings.affine_iterations))
     on_flair = resample(moving, own.affine, grid, world=xfm)
     covered = resample(np.ones(moving.shape, np.float32), own.affine, grid, world=xfm) > 0.5
+    if not whole and (part := covered_fraction(flair_work, covered)) < _LEAST_COVERED:
+        return Pair(xfm, on_flair, False, covered, (f"the T1w covers {part:.0%} of the FLAIR's head only and was not used",))
     score, overlap = agreement(flair_work, on_flair)
     if overlap < 0.7:
         return Pair(xfm, on_flair, False, covered, (f"T1w and FLAIR overlap by {overlap:.0%} of the head only; the T1w was not used",))
@@ -97,14 +105,43 @@ def agreement(flair: NDArray, t1w: NDArray) -> tuple[float, float]:
     return mutual_information(flair[both], t1w[both]), float(both.sum()) / smaller
 
 
-def check_head_sizes(moving: NDArray, flair_work: NDArray, spacing: float, t1w: Image) -> None:
-    """Raise `InputError` when the heads' widths differ by more than three tenths."""
+def covered_fraction(flair_work: NDArray, covered: NDArray[np.bool_]) -> float:
+    """Return the part of the FLAIR's head that the T1w has data for; 0 without a head."""
+    head = head_mask(flair_work)
+    return float(covered[head].mean()) if head.any() else 0.0
+
+
+def check_head_sizes(moving: NDArray, flair_work: NDArray, spacing: float, t1w: Image) -> bool:
+    """Raise `InputError` when the heads' widths differ by more than three tenths.
+
+    A head that its volume cuts off at the side, as a few sagittal slices do,
+    has no width to compare.
+
+    Returns
+    -------
+    bool
+        Whether both heads are as wide as each other; False where the narrower
+        is cut off.
+    """
     a, b = head_width_mm(flair_work, spacing), head_width_mm(moving, spacing)
-    if a > 0 and b > 0 and max(a / b, b / a) > _WIDTH_RATIO:
-        where = f" in {t1w.path.name}" if t1w.path else ""
-        raise InputError(
-            f"T1w: expected the FLAIR's head (about {a:.0f} mm wide), found one of {b:.0f} mm{where}. Give the T1w of the same examination."
-        )
+    if a <= 0 or b <= 0 or max(a / b, b / a) <= _WIDTH_RATIO:
+        return True
+    if is_cut_at_side(flair_work if a < b else moving):
+        return False
+    where = f" in {t1w.path.name}" if t1w.path else ""
+    raise InputError(
+        f"T1w: expected the FLAIR's head (about {a:.0f} mm wide), found one of {b:.0f} mm{where}. Give the T1w of the same examination."
+    )
+
+
+def is_cut_at_side(data: NDArray) -> bool:
+    """Tell whether a head runs through its volume's left or right face.
+
+    There it must be a fifth as large as in its largest sagittal slice: ears
+    and ghosts reach a face too.
+    """
+    area = head_mask(data).sum(axis=(1, 2))
+    return bool(max(area[0], area[-1]) > _CUT_AREA * area.max())
 
 
 def head_width_mm(data: NDArray, spacing: float) -> float:

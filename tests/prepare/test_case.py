@@ -92,3 +92,41 @@ def test_tiny_mask_is_noted(head):
     small = np.zeros_like(brain)
     small[35:45, 40:50, 14:18] = True
     assert "ml are usual" in prepare_case(flair, brain_mask=small, settings=FAST).notes[0]
+
+
+@pytest.mark.parametrize("n4_flair", [False, True])
+def test_neither_a_factor_nor_a_constant_changes_the_prepared_head(head, n4_flair):
+    flair, brain = head
+    settings = dataclasses.replace(FAST, n4_flair=n4_flair)
+    raw = prepare_case(flair, settings=settings)
+    mean, sd = float(flair.data[brain].mean()), float(flair.data[brain].std())
+    for factor, constant in ((1 / sd, -mean / sd), (1 / 400, -1.0)):
+        moved = dataclasses.replace(flair, data=(factor * flair.data + constant).astype(np.float32))
+        case = prepare_case(moved, settings=settings)
+        a, b = case.brain_native, raw.brain_native
+        assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.99
+        again = prepare_case(moved, brain_mask=b, settings=settings)
+        np.testing.assert_allclose(again.work, raw.work, atol=2e-2 if n4_flair else 1e-3)
+        assert again.mean == pytest.approx(factor * raw.mean + constant, abs=0.01 * factor * raw.mean)
+        assert again.sd == pytest.approx(factor * raw.sd, rel=1e-2)
+
+
+def test_saturated_voxels_stay_the_brightest_of_the_work_image(head):
+    flair, brain = head
+    export = np.clip(flair.data / np.percentile(flair.data[brain], 98) * 65535, 0, 65535).astype(np.uint16).astype(np.float32)
+    assert (export[brain] == 65535).mean() > 0.01
+    case = prepare_case(dataclasses.replace(flair, data=export), brain_mask=brain, settings=FAST)
+    raw = prepare_case(flair, brain_mask=brain, settings=FAST)
+    bright = raw.work > np.percentile(raw.work[raw.work_brain], 99)
+    assert case.work[bright].min() > 0
+    assert np.corrcoef(case.work[case.work_brain], raw.work[raw.work_brain])[0, 1] > 0.99
+
+
+def test_a_small_head_on_zeros_is_extracted_and_not_taken_whole(head):
+    flair, _ = head
+    affine = flair.affine.copy()
+    affine[:3] *= 0.8
+    small = Image(np.where(flair.data > 40, flair.data, 0).astype(np.float32), affine)
+    case = prepare_case(small, settings=FAST)
+    assert case.brain_source in ("flair", "guess")
+    assert not any("skull-stripped" in note for note in case.notes)

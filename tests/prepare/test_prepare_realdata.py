@@ -1,11 +1,15 @@
 """Real clinical examinations against what their publishers computed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from flairnb.images import read_image, read_mask
+from flairnb.geometry import canonical_axes
+from flairnb.images import Image, read_image, read_mask
 from flairnb.prepare.bridge import read_xfm
 from flairnb.prepare.case import prepare_case
+from flairnb.prepare.intensity import head_mask, tame
 from flairnb.settings import load
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
@@ -60,3 +64,51 @@ def test_stripped_brain_with_negative_background_is_taken_whole(realdata):
     assert 1000 < case.brain_native.sum() * flair.voxel_volume_ml < 2000
     lesion = read_mask(folder / "sub-omx26_space-MNI152_label-lesion_desc-consensus_mask.nii.gz", flair)
     assert case.brain_native[lesion].mean() > 0.99
+
+
+def clinical(realdata, subject="oms01", session="ses-1"):
+    """Return FLAIR, T1w and the published brain mask of a clinical examination."""
+    stem = f"sub-{subject}_{session}"
+    folder = realdata / "openms" / f"sub-{subject}" / session / "anat"
+    published = realdata / "openms" / "derivatives" / "published" / f"sub-{subject}" / session / "anat"
+    flair, t1w = read_image(folder / f"{stem}_FLAIR.nii.gz"), read_image(folder / f"{stem}_T1w.nii.gz", "T1w")
+    return flair, t1w, read_mask(published / f"{stem}_space-FLAIR_desc-brain_mask.nii.gz", flair)
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+@pytest.mark.parametrize("way", ["-1 to 1", "z-scored"])
+def test_a_flair_with_negative_intensities_gives_the_same_brain(realdata, way):
+    flair, _, reference = clinical(realdata)
+    inside = flair.data[reference]
+    factor, constant = (2 / flair.data.max(), -1) if way == "-1 to 1" else (1 / inside.std(), -inside.mean() / inside.std())
+    moved = replace(flair, data=(factor * flair.data + constant).astype(np.float32))
+    found, raw = prepare_case(moved).brain_native, prepare_case(flair).brain_native
+    assert dice(found, raw) > 0.99
+    assert dice(found, reference) > 0.95
+
+
+def test_a_small_head_with_a_zeroed_background_is_extracted(realdata):
+    flair, _, reference = clinical(realdata)
+    affine = flair.affine.copy()
+    affine[:3, :3] *= 0.95
+    head = Image(np.where(head_mask(tame(flair.data)), flair.data, 0), affine)
+    case = prepare_case(head)
+    assert case.brain_source == "flair" and case.notes == ()
+    assert dice(case.brain_native, reference) > 0.94
+
+
+@pytest.mark.parametrize(("width_mm", "source"), [(105, "t1w"), (60, "flair")])
+def test_a_t1w_of_few_sagittal_slices_does_not_end_the_run(realdata, width_mm, source):
+    flair, t1w, reference = clinical(realdata)
+    axis = canonical_axes(t1w.affine)[0][0]
+    n = int(width_mm / t1w.spacing_mm[axis])
+    first = (t1w.shape[axis] - n) // 2
+    affine = t1w.affine.copy()
+    affine[:3, 3] += affine[:3, axis] * first
+    case = prepare_case(flair, Image(np.take(t1w.data, range(first, first + n), axis), affine))
+    assert case.brain_source == source
+    assert len(case.notes) == (source == "flair")
+    assert dice(case.brain_native, reference) > 0.94
