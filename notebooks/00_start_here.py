@@ -71,11 +71,12 @@ chapter_table()
 # A *profile* is a set of values for everything that can be chosen. `paper` holds every value as published and needs a
 # hospital's own images and a graphics processor. `demo` runs the same code on simulated patients in minutes on a
 # laptop: coarser voxels, a narrower network, fewer cases. `smoke` is smaller still and only shows that every step runs;
-# its scores mean nothing. The last column says where a value comes from, or that the paper does not report it.
+# its scores mean nothing. Shown are the values of this run's profile and of `paper`; `tables/settings.tsv` has all. The last
+# column says where a value comes from, or that the paper does not report it.
 
 # %%
 settings_table = run.save(pd.DataFrame(describe()), "tables/settings.tsv")
-settings_table
+settings_table[list(dict.fromkeys(["setting", run.settings.profile, "paper", "source"]))]
 
 # %% [markdown]
 # Read the rows that begin with "not reported" first: they are our choices, and another careful reader could have
