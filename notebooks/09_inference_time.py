@@ -97,8 +97,7 @@ bench_page.patients(measured).round(2)
 bench_page.machine()
 
 # %% [markdown]
-# A load above the number of cores means that something ran before or beside a part. `segment` came first; its
-# repeats lie within a few per cent of each other, so nothing disturbed them much.
+# `segment` came first: its load shows what else the machine was doing. That of the other parts is the part before them.
 
 # %%
 run.keep(bench_page.chart(measured), "benchmark")

@@ -24,7 +24,8 @@
 #
 # - Reads: validation cases, fitted methods and network of this run (or the shipped one); real cases and the two sessions of one patient
 #   where `flairnb fetch` put them.
-# - Leaves: `tables/retest.tsv`, `tables/repeatability.tsv`.
+# - Leaves: `tables/retest.tsv`, `tables/repeatability.tsv`; in the `public` profile with all cases,
+#   `reports/robust/repeatability.tsv`.
 # - Takes: about a minute in `demo` without real images; with them half a minute more for each real case.
 #
 # For research and teaching only, not for clinical use.
@@ -82,10 +83,12 @@ run.keep(retest_summary.chart(table), "retest")
 
 # %%
 summary = run.save(retest_summary.summarise(table), "tables/repeatability.tsv")
+retest_summary.publish(run, summary)
 summary.round(3)
 
 # %% [markdown]
-# `smallest_increase` of 0.3 means: below 30% more, nobody can say that the lesions grew. The smaller, the better, but only
+# `smallest_increase` of 0.3 on the log scale means: below 30% more, nobody can say that the lesions grew; on the plain scale it is
+# in ml. `increase_fraction` is that of the log scale in any case. The smaller, the better, but only
 # where Dice with the reader (`dice_first`) is good as well: a method that always marks the same wrong voxels repeats
 # perfectly. A few cases give a rough figure; its interval stands beside it. `not_found` counts measurements without lesion.
 #

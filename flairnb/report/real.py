@@ -183,16 +183,12 @@ def publish(run: Run, table: pd.DataFrame) -> bool:
     -----
     Comparison methods that this run had no fit for keep the rows that are committed: they do not depend on the weights.
     """
-    import pandas as pd
-
     from flairnb.network.weights import shipped_names
 
-    declared = pd.concat([pd.read_csv(p, sep="\t", dtype=str) for p in _manifests()])
+    declared = _declared()
     mine = table[(table["method"] == SHIPPED) & (table["status"] == "ok")]
-    scored = declared["reference_mask"].fillna("") != ""
-    complete = _names_of(declared) <= set(mine["participant_id"]) and _names_of(declared[scored]) <= set(
-        mine.loc[mine["dice"].notna(), "participant_id"]
-    )
+    scored = set(mine.loc[mine["dice"].notna(), "participant_id"])
+    complete = _names_of(declared) <= set(mine["participant_id"]) and declared_with_masks() <= scored
     if run.settings.profile != "public" or not complete or not shipped_names():
         return False
     target = repository_root() / PUBLISHED
@@ -201,6 +197,18 @@ def publish(run: Run, table: pd.DataFrame) -> bool:
         with_committed_methods(table, published()).round(4).to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
     real_trust.publish(run)
     return True
+
+
+def declared_with_masks() -> set[str]:
+    """Return the declared participants (without ``sub-``) that have a reader's mask."""
+    declared = _declared()
+    return _names_of(declared[declared["reference_mask"].fillna("") != ""])
+
+
+def _declared() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([pd.read_csv(path, sep="\t", dtype=str) for path in _manifests()])
 
 
 def _names_of(declared: pd.DataFrame) -> set[str]:

@@ -7,29 +7,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flairnb.evaluate.ledger import Measured
-from flairnb.evaluate.repeatability import Repeatability, choose_scale, repeatability
+from flairnb.evaluate.repeatability import Repeatability, Scale, choose_scale, repeatability
+from flairnb.provenance import atomic_path
+from flairnb.report.chapters import repository_root
 from flairnb.report.retest import FIRST
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from flairnb.report.start import Run
+
 #: A second run on the same image; it only shows whether the computation repeats.
 SAME_IMAGE = "again"
 #: The same measurement in other words: what should not change is no repeat and would make the scatter look smaller than it is.
 NOT_DISTURBED = (SAME_IMAGE, "re-oriented", "rescaled")
+#: The committed result of real patients, by which README speaks.
+PUBLISHED = "reports/robust/repeatability.tsv"
 COLUMNS = (
     "source", "method", "cases", "measurements", "scale", "within_sd", "within_sd_low", "within_sd_high", "coefficient",
-    "smallest_increase", "smallest_decrease", "not_found", "dice_between_median", "dice_between_lowest", "dice_first", "dice_lowest",
+    "smallest_increase", "smallest_decrease", "increase_fraction",
+    "not_found", "dice_between_median", "dice_between_lowest", "dice_first", "dice_lowest",
 )  # fmt: skip
 
 
-def repeatabilities(table: pd.DataFrame) -> dict[tuple[str, str], Repeatability]:
+def repeatabilities(table: pd.DataFrame, scale: Scale | None = None) -> dict[tuple[str, str], Repeatability]:
     """Return the repeatability of the lesion volume by source and method, all on one scale a source.
 
     Measurements are the first image and the disturbed ones; `NOT_DISTURBED` repeats are left out.
 
-    The scale is chosen over all methods together (see
+    Unless given, the scale is chosen over all methods together (see
     `flairnb.evaluate.repeatability.choose_scale`), so that methods can be
     compared; the floor of the log scale is the largest voxel of a source.
     """
@@ -37,9 +44,9 @@ def repeatabilities(table: pd.DataFrame) -> dict[tuple[str, str], Repeatability]
     found = {}
     for source, of_source in good.groupby("source", sort=False):
         floor = float(of_source["voxel_ml"].max())
-        scale = choose_scale(of_source["volume_ml"], of_source["method"] + " " + of_source["participant_id"], floor)
+        chosen = scale or choose_scale(of_source["volume_ml"], of_source["method"] + " " + of_source["participant_id"], floor)
         for method, rows in of_source.groupby("method", sort=False):
-            found[str(source), str(method)] = repeatability(rows["volume_ml"], rows["participant_id"], scale, floor)
+            found[str(source), str(method)] = repeatability(rows["volume_ml"], rows["participant_id"], chosen, floor)
     return found
 
 
@@ -51,13 +58,15 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         `within_sd` of the (log) volume with its 95% interval, `coefficient`,
         the smallest real change up and down (fractions on the log scale, else
-        ml), `not_found` (measurements without any lesion), Dice between
+        ml), `increase_fraction` (the smallest increase on the log scale, whatever
+        `scale` is), `not_found` (measurements without any lesion), Dice between
         repeat and first (median, lowest), Dice with the reader of the first
         (mean) and the lowest of any repeat.
     """
     import pandas as pd
 
     rows = []
+    fractions = repeatabilities(table, "log")
     for (source, method), value in repeatabilities(table).items():
         mine = table[(table["source"] == source) & (table["method"] == method) & (table["status"] == "ok")]
         repeats = mine[~mine["repeat"].isin([FIRST, *NOT_DISTURBED])]
@@ -74,6 +83,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
                 "coefficient": value.coefficient,
                 "smallest_increase": value.smallest_increase,
                 "smallest_decrease": value.smallest_decrease,
+                "increase_fraction": fractions[source, method].smallest_increase,
                 "not_found": int((mine["volume_ml"] == 0).sum()),
                 "dice_between_median": repeats["dice_between"].median(),
                 "dice_between_lowest": repeats["dice_between"].min(),
@@ -82,6 +92,26 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def publish(run: Run, summary: pd.DataFrame) -> bool:
+    """Write the committed table of real patients, if a `public` run repeated every declared one that has a reader's mask.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+    """
+    from flairnb.report.real import declared_with_masks
+
+    real = summary[summary["source"] == "real"]
+    if run.settings.profile != "public" or real.empty or int(real["cases"].min()) < len(declared_with_masks()):
+        return False
+    target = repository_root() / PUBLISHED
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
+        real.round(4).to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
+    return True
 
 
 def by_repeat(table: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ from flairnb.geometry import isotropic_grid
 from flairnb.images import Image
 from flairnb.prepare.case import PreparedCase
 from flairnb.present.style import to_png
-from flairnb.report import retest, retest_summary, sessions
+from flairnb.report import real, retest, retest_summary, sessions
 from flairnb.report.patient import Segmentation
 from flairnb.report.perturb import REPEATS, Repeat
 
@@ -57,6 +58,7 @@ def test_every_method_meets_every_repeat_and_a_failure_is_a_row(subject):
     assert good.loc["first", "volume_ml"] == pytest.approx(truth)
 
 
+ROOT = Path(__file__).resolve().parents[2]
 DISTURBED = [kind for kind in REPEATS if kind not in retest_summary.NOT_DISTURBED]
 
 
@@ -87,6 +89,32 @@ def test_what_should_not_change_does_not_make_the_scatter_smaller(rng):
     row = retest_summary.summarise(table(cases, kinds=tuple(REPEATS))).iloc[0]
     assert row["measurements"] == 400 * (1 + len(DISTURBED)) and len(DISTURBED) == 4
     assert row["within_sd_low"] < sd < row["within_sd_high"] and row["within_sd"] == pytest.approx(sd, rel=0.06)
+
+
+def test_only_a_public_run_of_every_declared_patient_is_published(tmp_path, monkeypatch):
+    monkeypatch.setattr(retest_summary, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(real, "declared_with_masks", lambda: {"a", "b"})
+    public = SimpleNamespace(settings=SimpleNamespace(profile="public"))
+    two = table({"a": [10, 10, 11], "b": [200, 200, 190]}, source="real")
+    summary = retest_summary.summarise(pd.concat([two, table({"c": [1, 1, 2]})]))
+    demo = SimpleNamespace(settings=SimpleNamespace(profile="demo"))
+    assert not retest_summary.publish(demo, summary)
+    assert not retest_summary.publish(public, retest_summary.summarise(table({"a": [10, 10, 11]}, source="real")))
+    assert not list(tmp_path.rglob("*.tsv"))
+    assert retest_summary.publish(public, summary)
+    written = pd.read_csv(tmp_path / retest_summary.PUBLISHED, sep="\t")
+    assert written["source"].tolist() == ["real"]
+    sd = math.sqrt((math.log(1.1) ** 2 + math.log(0.95) ** 2) / 4)
+    assert written.loc[0, "increase_fraction"] == pytest.approx(math.expm1(1.96 * math.sqrt(2) * sd), abs=1e-4)
+
+
+def test_readme_quotes_the_committed_repeatability():
+    rows = pd.read_csv(ROOT / retest_summary.PUBLISHED, sep="\t").set_index("method")["increase_fraction"]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    words = {"shipped": "the shipped network cannot", "lpa": "LPA-style", "bianca": "BIANCA-style", "threshold": "the plain threshold"}
+    assert f"below a rise of {rows['shipped']:.0%} in lesion volume {words['shipped']}" in text
+    for method in ("lpa", "bianca", "threshold"):
+        assert f"{words[method]} {rows[method]:.0%}" in text, method
 
 
 def test_what_was_not_found_counts_and_takes_the_voxel_as_its_volume():
