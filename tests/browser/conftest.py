@@ -37,7 +37,8 @@ BOOK = "window.jupyterapp.shell.currentWidget.content"
 CODE = f"{BOOK}.widgets.filter(c => c.model.type === 'code')"
 STATUS = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status"
 IDLE = f"{STATUS} === 'idle'"
-BEGUN = f"({STATUS} === 'busy' || {CODE}.some(c => c.model.executionCount))"
+#: A kernel is busy while it starts, too: only a cell's number or star tells that cells run.
+BEGUN = f"{CODE}.some(c => c.model.executionCount || c.inputArea?.promptNode?.textContent?.includes('*'))"
 FAILED = f"{CODE}.some(c => c.model.outputs.toJSON().some(o => o.output_type === 'error'))"
 DONE = f"({IDLE} && {CODE}.every(c => c.model.executionCount))"
 
@@ -151,8 +152,12 @@ class Tab:
                 break
             time.sleep(4)
         if seconds:
-            self.wait_for(f"{DONE} || {FAILED}", seconds, "the last cell's number")
-            assert self.failures() == []
+            self.wait_until_done(seconds)
+
+    def wait_until_done(self, seconds: float) -> None:
+        """Wait until every cell has its number, and see to it that none failed."""
+        self.wait_for(f"{DONE} || {FAILED}", seconds, "the last cell's number")
+        assert self.failures() == []
 
     def failures(self) -> list[str]:
         """Return what cells of the notebook raised."""

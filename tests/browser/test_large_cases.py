@@ -50,7 +50,7 @@ def large(lab, request):
 )
 def test_a_large_case_is_seen_still_and_then_moves(run_in_lab, large):
     tab = run_in_lab([ROOM.format(folder=str(large), name=large.name)], large.name)
-    tab.wait_for("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'", 120, "the cases' list")
+    tab.wait_until_done(120)
     start = time.monotonic()
     add = "(() => {{ const n = window.jupyterapp.shell.currentWidget.content; n.model.sharedModel.addCell({{cell_type: 'code',"
     add += " source: {code!r}}}); n.activeCellIndex = n.widgets.length - 1; window.jupyterapp.commands.execute('notebook:run-cell'); }})()"

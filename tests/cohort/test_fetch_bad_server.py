@@ -56,6 +56,7 @@ class BadHandler(BaseHTTPRequestHandler):
                 self.send_response(302)
                 self.send_header("Location", {"moved": "/good", "loop": "/loop", "to-file": "file:" + "///etc/passwd"}[kind])
                 self.send_header("Content-Length", "0")
+                self.send_header("Connection", "close")  # else the next request may still go to the connection that ends
                 self.end_headers()
             case "endless":
                 self.send_response(200)
