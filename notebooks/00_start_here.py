@@ -119,8 +119,9 @@ not_available()
 pd.Series({**machine(), **versions()}, name="here").to_frame()
 
 # %% [markdown]
-# The same settings, the same seed and the same machine give the same masks, bit for bit. On another machine the last
-# digits of the network's arithmetic may differ, and with them a few voxels at the edge of a lesion.
+# The same weights, settings and machine give the same masks, bit for bit. Training does not: with several threads sums come in
+# another order, and two trainings end a hundredth of Dice apart. On another machine the last digits of the network's arithmetic
+# may differ, and with them a few voxels at the edge of a lesion.
 
 # %%
 run.finish(numbers={"settings": len(settings_table), "cores": run.jobs})
