@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flairnb.errors import InputError, MissingDataError
+from flairnb.folders import files_below
 from flairnb.images import Image, read_mask
-from flairnb.prepare.dicom_headers import files_below
 
 _NAME = re.compile(r"(?P<participant>sub-[A-Za-z0-9]+)(?:_[A-Za-z]+-[A-Za-z0-9]+)*?_desc-(?P<tool>[A-Za-z0-9]+)_mask\.nii(\.gz)?")
 #: Names that flairnb's own masks have; an outside tool may not pose as one.

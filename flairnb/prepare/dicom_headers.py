@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flairnb.errors import EnvironmentProblem, GeometryError, InputError
+from flairnb.folders import files_below
 from flairnb.prepare.dicom_geometry import Frame, Stack, orientation_word, stack_frames
 from flairnb.prepare.dicom_series import Series
 
@@ -108,23 +109,6 @@ def read_folder(folder: str | os.PathLike) -> Folder:
                 f"({others} other files). Name the .nii.gz file, or the folder of the series."
             )
         return _together(found, others)
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and of all folders in it, by name; links are followed, to each real folder once.
-
-    A link to a folder that this one lies in leads to what is nobody's input,
-    and is not followed.
-    """
-    seen = {os.path.realpath(parent) for parent in folder.resolve().parents}
-    for base, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(base)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        yield from (Path(base) / name for name in sorted(names))
 
 
 def _header(path: Path, pydicom: Any) -> Dataset | None:

@@ -200,14 +200,19 @@ def test_seconds_come_from_the_side_cars_by_step(tmp_path, monkeypatch):
     run = Run("09", load("smoke"), 3, tmp_path, None, 1)
     folder = tmp_path / "derivatives/flairnb/sub-01/anat"
     write_json(folder / "sub-01_space-work_desc-preproc_FLAIR.json", {"Seconds": {"brain": 2.0, "resample": 1.0}})
-    for method, row in {"unet": {"seconds_method": 5.0, "seconds_native": 0.5}, "lga": {"seconds_method": 7.0}, "lpa": {}}.items():
+    for method, row in {
+        "unet": {"seconds_method": 5.0, "seconds_native": 0.5},
+        "lga": {"seconds_method": 7.0},
+        "shipped": {"seconds_method": 4.0},
+        "lpa": {},
+    }.items():
         (folder / f"sub-01_label-lesion_desc-{method}_mask.nii.gz").touch()
         write_json(folder / f"sub-01_label-lesion_desc-{method}_mask.json", {"Row": {**row, "lesion_count": 3}})
     monkeypatch.setattr(steps, "prepared_ids", lambda run, split: ["sub-01"])
     monkeypatch.setattr(timing, "_loading_seconds", lambda weights: 0.25)
     seconds = timing.seconds_by_stage(run)
     table = timing.summary(seconds).set_index("method")
-    assert table["mean_s"].to_dict() == {"unet": 8.75, "lga": 10.0}
+    assert table["mean_s"].to_dict() == {"unet": 8.75, "lga": 10.0, "shipped": 7.25}
     stages = timing.stages(seconds)
     assert stages[stages["method"] == "unet"]["stage"].tolist() == ["brain", "resample", "model loading", "network", "way back"]
     numbers = timing.numbers(run, seconds, timing.summary(seconds))
