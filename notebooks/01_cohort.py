@@ -37,7 +37,7 @@ overrides: str = ""  # settings to change; words of section.name and value, see 
 import pandas as pd
 
 import flairnb
-from flairnb.cohort.table1 import table1
+from flairnb.cohort.table1 import count_given, table1
 from flairnb.report import quality, steps, views
 
 run = flairnb.start("01", profile, seed, data_dir, out_dir, overrides)
@@ -70,7 +70,8 @@ counts
 #
 # Clinical images come from whatever scanner had a free slot. Field strength changes the contrast; a *2D* acquisition
 # has slices several millimetres thick with gaps between them, a *3D* one has nearly cubic voxels; TE and TR (echo and
-# repetition time) set how bright a lesion is against normal brain. The table puts our counts beside the paper's.
+# repetition time) set how bright a lesion is against normal brain. The table puts our counts beside the paper's; "-" is what
+# the cohort does not give.
 
 # %%
 scanners = run.save(table1(cohort), "tables/table1.tsv")
@@ -82,7 +83,7 @@ scanners
 # the printed table do not follow from their own counts; the notes mark them.
 
 # %% [markdown]
-# ## One simulated patient of each disease
+# ## One patient of each disease
 #
 # Every panel is the slice with most lesion of one patient, lesion outlined in colour. Radiological convention: the
 # patient's right (R) is on the left of the picture.
@@ -108,6 +109,14 @@ run.keep(views.volume_histogram(volumes), "lesion_volumes")
 # %% [markdown]
 # Most diseases lie between 1 and 100 ml; Susac syndrome and migraine are meant to be tiny. In the paper the diseases with small
 # lesions (migraine, multiple sclerosis, neuromyelitis optica, Susac syndrome) have the network's lowest Dice scores.
+#
+# A mask that cannot be read has no volume:
+
+# %%
+quality.unread_masks(volumes)
+
+# %% [markdown]
+# Such a case fails again in 02_preprocessing and is left out from there on. Correct its mask and run this chapter again.
 
 # %%
 run.finish(
@@ -116,8 +125,8 @@ run.finish(
         "training": int((cohort["split"] == "train").sum()),
         "validation": int((cohort["split"] == "validation").sum()),
         "diagnoses": int(cohort["diagnosis"].nunique()),
-        "three_tesla": int((cohort["field_strength_t"] > 2).sum()),
-        "acquired_3d": int((cohort["dimension"] == "3D").sum()),
+        "three_tesla": count_given(cohort["field_strength_t"], cohort["field_strength_t"] > 2),
+        "acquired_3d": count_given(cohort["dimension"], cohort["dimension"] == "3D"),
         "median_lesion_ml": float(volumes["volume_ml"].median()),
     }
 )

@@ -69,8 +69,8 @@ quality.preparation_summary(preparation)
 # %% [markdown]
 # ## Before and after
 #
-# One validation case: the FLAIR as it came from the (simulated) scanner with the brain outline, and the prepared volume
-# that the network will see.
+# One validation case: the FLAIR as it came from the scanner (a simulated one, if the patient is) with the brain outline, and
+# the prepared volume that the network will see.
 
 # %%
 run.keep(views.brain_outline(run), "brain_outline")
@@ -104,17 +104,17 @@ run.keep(views.quality_chart(brains), "preparation_quality")
 # %% [markdown]
 # ## What the working grid costs
 #
-# The network draws on cubic voxels; the score is taken on the scanner's own grid. Even a perfect network would lose
-# something on the way there and back. Here the reader's own mask takes that round trip and is compared with itself.
+# The network draws on cubic voxels; the score is taken on the scanner's own grid, and something is lost on the way there and
+# back. Here the reader's own mask takes that round trip and is compared with itself.
 
 # %%
-ceiling = run.save(quality.round_trip(run), "tables/round_trip.tsv")
-ceiling.describe().loc[["count", "50%", "min", "max"]]
+trip = run.save(quality.round_trip(run), "tables/round_trip.tsv")
+trip.describe().loc[["count", "50%", "min", "max"]]
 
 # %% [markdown]
-# This is a ceiling: no method of the later chapters can reach a higher median Dice at this voxel size. With the paper's
-# 1 mm voxels the loss is smaller than with the coarser voxels of `demo`, one reason why our scores and the paper's are
-# not like with like.
+# This is what a mask loses on the way at this voxel size, and no bound: a mask says yes or no in each cube, a network's
+# probability map says how much, so it can lose less. With the paper's 1 mm voxels the loss is smaller than with the coarser
+# voxels of `demo`, one reason why our scores and the paper's are not like with like.
 
 # %%
 run.finish(
@@ -124,6 +124,6 @@ run.finish(
         "median_seconds": float(preparation["seconds"].median()),
         "brain_volume_median_ml": float(brains["brain_ml"].median()),
         "brain_dice_median": float(brains["brain_dice"].median()),
-        "round_trip_dice_median": float(ceiling["dice"].median()),
+        "round_trip_dice_median": float(trip["dice"].median()),
     }
 )

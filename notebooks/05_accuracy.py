@@ -50,7 +50,9 @@ run
 #   voxels that were left alone; it is near 1 for anyone, because most of a brain is not lesion.
 # - **PPV** (positive predictive value): share of the marked voxels that are lesion; the false discovery rate is 1 - PPV.
 #
-# A patient without any lesion in the reference has no Dice; such a case is counted as undefined, never as 0 or 1.
+# Where the reference has no lesion, a method that marks anything has a Dice of 0. One that rightly marks nothing has none: it
+# is counted as undefined, never as 0 or 1. So methods can have medians over different numbers of patients (`n` below a bar),
+# and a paired test leaves out the patients in whom one of its two methods has no Dice.
 
 # %%
 scores = steps.score_validation(run).scores
@@ -110,9 +112,10 @@ table2 = run.save(results.table2(run, scores), "tables/table2.tsv")
 table2.astype(object).fillna("-")
 
 # %% [markdown]
-# Why ours may differ: simulated patients, a smaller network, minutes of training, coarser voxels, one to a few cases of a
-# disease. The printed RMdSPE cannot be a plain percentage beside the Dice of the same column; 12_audit takes that up, and
-# both readings are shown.
+# Why ours may differ. In the simulated profiles: patients who are simulated and, but for `phantom`, a smaller network, minutes
+# of training, coarser voxels, one to a few cases of a disease. On a cohort of your own: other patients, scanners and readers,
+# and the settings that the paper does not print. The printed RMdSPE cannot be a plain percentage beside the Dice of the same
+# column; 12_audit takes that up, and both readings are shown.
 
 # %%
 accuracy.intervals(run, scores)
@@ -139,8 +142,8 @@ run.keep(views.examples(run), "examples")
 run.save(results.key_numbers(table2, simulated=run.settings.cohort.source == "phantom"), "tables/key_numbers.tsv")
 
 # %% [markdown]
-# This short table opens the report. Ours come from simulated patients and the paper's from real ones: they stand side by
-# side for orientation and are no comparison of like with like.
+# This short table opens the report. In the simulated profiles ours come from simulated patients and the paper's from real ones:
+# they stand side by side for orientation and are no comparison of like with like. Two cohorts of real patients differ, too.
 #
 # ## The paper's numbers and ours
 

@@ -44,10 +44,10 @@ run
 # %% [markdown]
 # ## Tests within each disease
 #
-# As in the paper: paired two-tailed t tests between the network and each other method, within each diagnosis, the P
-# values corrected for the false discovery rate (Benjamini and Hochberg) over the diagnoses, separately for each method;
-# the paper does not say over which family it corrected. Beside them stand Wilcoxon's test and the effect size (mean
-# difference over the SD of the differences).
+# As in the paper: paired two-tailed t tests between the network and each other method, within each diagnosis, the P values
+# corrected for the false discovery rate (Benjamini and Hochberg) over the diagnoses, separately for each method; the paper does
+# not say over which family it corrected. Healthy brains are no diagnosis and are left out. Beside them stand Wilcoxon's test
+# and the effect size (mean difference over the SD of the differences).
 
 # %%
 scores, lesions = results.load_scores(run)
@@ -78,8 +78,8 @@ verdict = disease.verdict(scores, tests)
 disease.verdict_table(verdict)
 
 # %% [markdown]
-# These are the paper's counts, made by its rules. "Not different" counts only diseases that could be tested. It must not
-# be read as "equal", and the next table says why.
+# These are the paper's counts, made by its rules. "Not different" counts only diseases that could be tested against a second
+# reader: the row above it says how many. It must not be read as "equal", and the next table says why.
 
 # %% [markdown]
 # ## What could the tests have found?
@@ -133,8 +133,9 @@ numbers = disease.numbers(run, scores, verdict, spread)
 ledger.beside(run, numbers)
 
 # %% [markdown]
-# Why they may differ: simulated patients whose diseases look as alike as their recipes, fewer of them in each disease,
-# and a network trained for minutes. Intervals are of the median, by resampling patients.
+# Why they may differ. In the simulated profiles: patients whose diseases look as alike as their recipes and, but for `phantom`,
+# fewer of them in each disease and a network trained for minutes. On a cohort of your own: other patients, scanners and readers.
+# Intervals are of the median, by resampling patients.
 
 # %%
 run.finish(numbers=numbers)

@@ -48,8 +48,9 @@ run
 # Spearman's rank correlation says whether patients keep their order, the slope of the best-fit line whether large
 # volumes come out too small. The percentage errors are shown twice: by the standard formula (root of the median, or the
 # mean, of the squared percentage errors), and by the reading that would make the paper's printed values fit its own
-# correlations, with the per cent sign inside the root. The last three columns are the ratio of predicted to true volume
-# with its 95% limits of agreement (Bland and Altman, on logarithms).
+# correlations, with the per cent sign inside the root. The last four columns are the ratio of predicted to true volume
+# (`ratio`, between its 95% limits of agreement `ratio_low` and `ratio_high`: Bland and Altman, on logarithms) and `ratio_n`, the
+# number of patients in whom both volumes are above zero.
 
 # %%
 scores, lesions = results.load_scores(run)
@@ -148,9 +149,9 @@ numbers = volume.numbers(run, scores, tests)
 ledger.beside(run, numbers)
 
 # %% [markdown]
-# The paper's numbers and ours, with 95% intervals by resampling patients. Why they may differ: simulated patients,
-# coarser voxels (which alone change small volumes by a lot), and one network trained for minutes. 12_audit asks what the
-# printed percentage errors can mean.
+# The paper's numbers and ours, with 95% intervals by resampling patients. Why they may differ. In the simulated profiles: patients
+# who are simulated and, but for `phantom`, coarser voxels (which alone change small volumes by a lot) and one network trained for
+# minutes. On a cohort of your own: other patients, scanners and readers. 12_audit asks what the printed percentage errors can mean.
 
 # %%
 run.finish(numbers=numbers)

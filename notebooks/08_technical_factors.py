@@ -53,9 +53,9 @@ models = run.save(technical.models(run, cases), "tables/scanner_models.tsv")
 run.keep(technical.by_model(models, cases), "dice_by_model")
 
 # %% [markdown]
-# A bar far from the dashed line with one dot in it is one patient, and more likely a small lesion than a bad scanner. In
-# the paper, too, five of the scanner models had a single validation case. Simulated scanners differ in field strength,
-# noise, slice thickness and timing, but not in the many ways in which real ones are odd.
+# A bar far from the dashed line with one dot in it is one patient, and more likely a small lesion than a bad scanner. In the
+# paper, too, five of the scanner models had a single validation case. A maker under several spellings is one here. Simulated
+# scanners differ in field strength, noise, slice thickness and timing, but not in the many ways in which real ones are odd.
 
 # %% [markdown]
 # ## The tests

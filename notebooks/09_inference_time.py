@@ -78,10 +78,10 @@ stages.round(3)
 # %% [markdown]
 # ## One real patient, everything included
 #
-# The table above is of this run: simulated heads at this profile's voxel size. What `flairnb segment` costs at the
-# paper's 1 mm was measured once, on **public examinations of real people**, and is committed; below is that measurement, not
-# one of this run. Each kind of input was done several times, each time by a fresh process that had to load everything:
-# median, lowest and highest.
+# The table above is of this run: its cohort (in the simulated profiles simulated heads) at this profile's voxel size. What
+# `flairnb segment` costs at the paper's 1 mm was measured once, on **public examinations of real people**, and is committed;
+# below is that measurement, not one of this run. Each kind of input was done several times, each time by a fresh process that
+# had to load everything: median, lowest and highest.
 
 # %%
 measured = bench_page.read()

@@ -18,9 +18,9 @@
 #
 # **How well does the shipped network, trained on no patient at all, find the lesions of real patients?**
 #
-# The scores of the chapters before are of simulated patients, who are easier and more alike than real ones. Here the network
-# that comes with the package meets public examinations with a reader's mask: multiple sclerosis in thick slices and in 3D,
-# and gliomas. A healthy brain shows whether it can also keep quiet.
+# In the simulated profiles the scores of the chapters before are of simulated patients, who are easier and more alike than real
+# ones. Here, whatever the profile, the network that comes with the package meets public examinations with a reader's mask:
+# multiple sclerosis in thick slices and in 3D, and gliomas. A healthy brain shows whether it can also keep quiet.
 #
 # - Reads: what `flairnb fetch` put on disk, by `data_manifest/public*.tsv`; without any it shows the committed results.
 # - Leaves: `tables/real_cases.tsv`; in the `public` profile with all cases, `reports/robust/`.

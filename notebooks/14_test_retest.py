@@ -69,9 +69,11 @@ retest_summary.by_repeat(table).round(3)
 run.keep(retest_summary.chart(table), "retest")
 
 # %% [markdown]
-# Every point is a case; circles are simulated, squares real. 95% of the ratios of two repeats should lie between the
-# coloured lines (dashed: simulated; dotted: real). Points that lie on one side for one kind of repeat are no scatter but a
-# shift: a scanner that always cuts thicker slices always measures that much less, or more.
+# Every point is a case: circles are this run's cohort (the legend says whether it is simulated), squares the public
+# examinations of real people. 95% of the ratios of two repeats should lie between the coloured lines (dashed: this run's cohort;
+# dotted: the public ones), on the log scale whatever the table below chose; limits beyond 4 are drawn at the edge. Points that lie on
+# one side for one kind of repeat are no scatter but a shift: a scanner that always cuts thicker slices always measures that
+# much less, or more.
 
 # %% [markdown]
 # ## The smallest real change
@@ -106,8 +108,10 @@ result = sessions.compare_sessions(run, table)
 result
 
 # %% [markdown]
-# Dice here is the overlap of both sessions' masks after rigid registration. Volumes may agree while the masks do not: lesions
-# come and go. A change "more than repeats of one image show" may still come from the scanner, not from the disease.
+# `change`, `smallest_decrease` and `smallest_increase` are fractions of the first volume (0.3: 30% more), on the log scale
+# whatever `scale` the table above has; `repeats_of` says of which cases. Dice here is the overlap of both sessions' masks after
+# rigid registration. Volumes may agree while the masks do not: lesions come and go. A change "more than repeats of one image
+# show" may still come from the scanner, not from the disease.
 
 # %%
 run.finish(numbers={**retest_summary.numbers(table), **sessions.numbers(result)})

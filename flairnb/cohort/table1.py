@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 SAMPLES = ("train", "validation")
 PAPER_N = {"train": 295, "validation": 92}
+#: Stands for a count, or a time, of which no row says anything.
+NOT_GIVEN = "-"
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,40 @@ def model_name(written: str) -> str:
     return known.get(bare, written)
 
 
+def maker_name(written: str, model: str) -> str:
+    """Return one name of a maker however a table writes it: Table 1's of a known model or maker, else the text in one spelling.
+
+    Parameters
+    ----------
+    written : str
+        "" where it is not given.
+    model : str
+        The scanner model, in any spelling.
+
+    Examples
+    --------
+    >>> maker_name("Siemens Healthineers", "Prisma"), maker_name("", "TrioTim"), maker_name(" hitachi  medical", "")
+    ('Siemens', 'Siemens', 'Hitachi Medical')
+    """
+    of_model = {m.name: m.manufacturer for m in MODELS}.get(model_name(model))
+    words = written.title().split()
+    known = {m.manufacturer.split()[0].title(): m.manufacturer for m in MODELS}
+    return of_model or known.get(words[0] if words else "", " ".join(words))
+
+
+def count_given(column: pd.Series, chosen: ArrayLike) -> float:
+    """Return how many rows are chosen; NaN where the column is empty in all rows: what is not given is not 0.
+
+    Examples
+    --------
+    >>> sex = pd.Series(["F", "", "M"])
+    >>> count_given(sex, sex == "O"), count_given(sex.head(0), [])
+    (0, nan)
+    """
+    given = column.notna() & (column.astype(str) != "")
+    return int(np.sum(np.asarray(chosen))) if given.any() else np.nan
+
+
 def table1(cohort: pd.DataFrame) -> pd.DataFrame:
     """Make Table 1 of a cohort in the article's layout, with the article's values beside it.
 
@@ -142,8 +179,9 @@ def table1(cohort: pd.DataFrame) -> pd.DataFrame:
         Columns section, summary, training, training_paper, validation,
         validation_paper (texts such as ``"230 (78.0%)"``), note. The first
         row holds the number of subjects; scanner models that Table 1 does not
-        list follow in a section of their own. Notes flag what the article
-        misprints, recomputed from its own counts.
+        list follow in a section of their own. "-" where a sample's column is
+        empty in all rows. Notes say so, and flag what the article misprints,
+        recomputed from its own counts.
 
     Examples
     --------
@@ -159,7 +197,9 @@ def table1(cohort: pd.DataFrame) -> pd.DataFrame:
     for paper in PAPER_TABLE1:
         ours = [_our_cell(samples[s], paper) for s in SAMPLES]
         printed = [_cell(paper.train, paper.train_percent), _cell(paper.validation, paper.validation_percent)]
-        rows.append((paper.section, paper.label, ours[0], printed[0], ours[1], printed[1], _note(paper)))
+        absent = ", ".join(name for name, cell in zip(("training", "validation"), ours, strict=True) if cell == NOT_GIVEN)
+        note = "; ".join(filter(None, [f"not given in this cohort ({absent})" if absent else "", _note(paper)]))
+        rows.append((paper.section, paper.label, ours[0], printed[0], ours[1], printed[1], note))
     for model in sorted(set(cohort["model"]) - {m.name for m in MODELS}):
         ours = [_share(int((samples[s]["model"] == model).sum()), sizes[s]) for s in SAMPLES]
         rows.append(("Manufacturer/model: not in the article", model or "(not given)", ours[0], "-", ours[1], "-", ""))
@@ -171,19 +211,24 @@ def _our_cell(sample: pd.DataFrame, paper: Row) -> str:
     if paper.section in ("TE (ms)", "TR (ms)"):
         times = sample["te_ms" if paper.section.startswith("TE") else "tr_ms"].dropna()
         how = {"Minimum": "min", "Median": "median", "Maximum": "max"}[paper.label]
-        return "-" if times.empty else f"{times.agg(how):,.0f}"
+        return NOT_GIVEN if times.empty else f"{times.agg(how):,.0f}"
     if paper.section == "Field strength":
+        column = sample["field_strength_t"].astype(float)
         # Headers say 1.494 or 2.894 T where the maker says 1.5 or 3 T.
-        chosen = np.isclose(sample["field_strength_t"].astype(float), float(paper.label.removesuffix("T")), rtol=0, atol=0.2)
+        chosen = np.isclose(column, float(paper.label.removesuffix("T")), rtol=0, atol=0.2)
     elif paper.section == "Dimension":
-        chosen = sample["dimension"] == paper.label
+        column = sample["dimension"]
+        chosen = column == paper.label
     else:
-        chosen = sample["model"] == next(m.name for m in MODELS if m.printed == paper.label)
-    return _share(int(np.sum(chosen)), len(sample))
+        column = sample["model"]
+        chosen = column == next(m.name for m in MODELS if m.printed == paper.label)
+    return _share(count_given(column, chosen), len(sample))
 
 
-def _share(count: int, total: int) -> str:
-    return _cell(count, 100 * count / total) if total else "0"
+def _share(count: float, total: int) -> str:
+    if not total:
+        return "0"
+    return NOT_GIVEN if np.isnan(count) else _cell(count, 100 * count / total)
 
 
 def _cell(value: float, percent: float) -> str:

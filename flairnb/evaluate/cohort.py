@@ -1,7 +1,8 @@
 """Score every case and method of a run's work folder, in native space.
 
 The masks are read from ``derivatives/flairnb/sub-*/anat/sub-*_label-lesion_desc-<method>_mask.nii.gz``; the reference
-is the method ``manual``. A case that cannot be scored becomes a row with `status` and `reason`, never a gap.
+is the method ``manual``, and a healthy brain for which no reader's mask is named has no lesion. A case that cannot be
+scored becomes a row with `status` and `reason`, never a gap.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
+from flairnb.cohort.diagnoses import HEALTHY
 from flairnb.errors import FlairnbError, MissingDataError
 from flairnb.evaluate.components import describe_labels, label_lesions, touched_labels
 from flairnb.evaluate.metrics import score_masks
@@ -26,7 +29,6 @@ from flairnb.provenance import atomic_path
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from flairnb.settings import EvaluateSettings
@@ -100,7 +102,7 @@ def score_cohort(
     ----------
     manifest : DataFrame
         `participant_id` of the cases to score (the caller chooses the split); the columns of `CASE_COLUMNS` are
-        carried over to the scores.
+        carried over to the scores. `diagnosis` and `reference_mask` tell which healthy brains have no lesion.
     settings : EvaluateSettings
         Connectivity, and whether specificity and NPV count "brain" voxels or the whole "grid".
     work_dir : path
@@ -123,7 +125,10 @@ def score_cohort(
     work_dir = Path(work_dir)
     methods = tuple(methods) if methods is not None else find_methods(work_dir)
     cases = manifest["participant_id"].tolist()
-    results = Parallel(n_jobs=jobs, prefer="threads")(delayed(_score_case)(work_dir, case, methods, settings) for case in cases)
+    unmarked = _healthy_unmarked(manifest)
+    results = Parallel(n_jobs=jobs, prefer="threads")(
+        delayed(_score_case)(work_dir, case, methods, settings, case in unmarked) for case in cases
+    )
     rows = [row for scores, _ in results for row in scores]
     tables = [table for _, lesions in results for table in lesions]
     scores = pd.DataFrame(rows, columns=None if rows else ["participant_id", "method", "status", "reason"])
@@ -136,11 +141,26 @@ def score_cohort(
     return CohortScores(scores, lesions)
 
 
+def without_folders(reason: str) -> str:
+    """Return a reason as it may stand in a report: it names the file, not where this machine keeps it."""
+    return re.sub(r"\S*[/\\]", "", reason)
+
+
+def _healthy_unmarked(manifest: pd.DataFrame) -> set[str]:
+    """Return the healthy participants for whom the manifest names no reader's mask: they have no lesion."""
+    if "diagnosis" not in manifest:
+        return set()
+    healthy = manifest["diagnosis"] == HEALTHY.key
+    if "reference_mask" in manifest:
+        healthy &= manifest["reference_mask"].fillna("") == ""
+    return set(manifest.loc[healthy, "participant_id"])
+
+
 def _score_case(
-    work_dir: Path, participant_id: str, methods: tuple[str, ...], settings: EvaluateSettings
+    work_dir: Path, participant_id: str, methods: tuple[str, ...], settings: EvaluateSettings, unmarked: bool
 ) -> tuple[list[dict], list[pd.DataFrame]]:
     try:
-        reference, grid = _native_mask(work_dir, participant_id, REFERENCE)
+        reference, grid = _reference(work_dir, participant_id, unmarked)
         brain = _brain(work_dir, participant_id, grid) if settings.specificity_over == "brain" else None
     except (FlairnbError, OSError) as error:
         return [_failure(participant_id, method, error) for method in methods], []
@@ -180,6 +200,15 @@ def _predicted_lesions(
     return table
 
 
+def _reference(work_dir: Path, participant_id: str, unmarked: bool) -> tuple[NDArray[np.bool_], Grid]:
+    """Return the reader's mask and its grid; of a healthy brain that nobody marked, no voxel on its FLAIR's grid (the brain mask's)."""
+    path = cohort_derivative(work_dir, participant_id, "mask", label="lesion", desc=REFERENCE)
+    if not unmarked or path.is_file():
+        return _native_mask(work_dir, participant_id, REFERENCE)
+    brain, grid = _mask_and_grid(cohort_derivative(work_dir, participant_id, "mask", desc="brain"), f"{participant_id}: brain mask")
+    return np.zeros_like(brain), grid
+
+
 def _native_mask(work_dir: Path, participant_id: str, method: str) -> tuple[NDArray[np.bool_], Grid]:
     path = cohort_derivative(work_dir, participant_id, "mask", label="lesion", desc=method)
     return _mask_and_grid(path, f"{participant_id}: {method} lesion mask")
@@ -203,6 +232,4 @@ def _mask_and_grid(path: Path, what: str) -> tuple[NDArray[np.bool_], Grid]:
 
 def _failure(participant_id: str, method: str, error: Exception) -> dict:
     status = "missing" if isinstance(error, FileNotFoundError) else "failed"
-    # The reason goes into reports: name the file, not where this machine keeps it.
-    reason = re.sub(r"\S*[/\\]", "", str(error))
-    return {"participant_id": participant_id, "method": method, "status": status, "reason": reason}
+    return {"participant_id": participant_id, "method": method, "status": status, "reason": without_folders(str(error))}

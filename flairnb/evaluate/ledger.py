@@ -121,7 +121,7 @@ def _row(value: PaperValue, measured: Mapping[str, Measured], ran: set[str]) -> 
     ours = measured.get(value.ours, Measured(math.nan))
     reason = "" if value.ours in measured or not value.ours else _absent(value.ours, notebook, ran)
     if value.ours in measured and math.isnan(ours.value):
-        reason = "undefined in this run: too few cases, or no spread among them"
+        reason = "undefined in this run: not given in this cohort, too few cases, or no spread among them"
     return {
         "id": value.id,
         "section": value.section,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from flairnb.cohort.table1 import model_name
+from flairnb.cohort.table1 import maker_name, model_name
 from flairnb.evaluate.models import linear_model
 from flairnb.evaluate.power import detectable_d, detectable_f, detectable_r
 from flairnb.evaluate.statistics import NAN, GroupTest, Line, anova, fit_line, summarise, two_sample_t
@@ -36,7 +36,7 @@ class Against:
 
 
 def network_cases(scores: pd.DataFrame, method: str = "unet") -> pd.DataFrame:
-    """Return the scored cases of one method, with Table 1's model names and the factors' groups as text.
+    """Return the scored cases of one method, with Table 1's names of models and makers and the factors' groups as text.
 
     Returns
     -------
@@ -47,6 +47,7 @@ def network_cases(scores: pd.DataFrame, method: str = "unet") -> pd.DataFrame:
     rows = rows[rows["method"] == method].copy()
     for column in ("manufacturer", "model", "dimension", "hospital"):
         rows[column] = rows[column].fillna("").astype(str) if column in rows else ""
+    rows["manufacturer"] = [maker_name(maker, model) for maker, model in zip(rows["manufacturer"], rows["model"], strict=True)]
     rows["model"] = rows["model"].map(model_name)
     tesla = pd.to_numeric(rows["field_strength_t"], errors="coerce") if "field_strength_t" in rows else pd.Series(np.nan, rows.index)
     # Headers say 1.494 or 2.894 T where the maker says 1.5 or 3 T.

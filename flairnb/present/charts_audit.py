@@ -51,13 +51,15 @@ def detectable_effect(curves: pd.DataFrame, marks: Sequence[tuple[int, str]], ti
     return figure
 
 
-def influence_maps(maps: Mapping[str, NDArray[np.bool_]], title: str = "") -> Figure:
-    """Draw which input voxels of one plane can change the output at its centre, one panel a reading of the text.
+def influence_maps(maps: Mapping[str, NDArray[np.bool_]], at: Mapping[str, tuple[int, ...]], title: str = "") -> Figure:
+    """Draw which input voxels of one plane can change the output at one of its voxels, one panel a reading of the text.
 
     Parameters
     ----------
     maps : mapping of name to (I, J) bool array
         White: the voxel has a say. A name may have two lines.
+    at : mapping of name to (i, j)
+        Voxel of that output, which gets a circle.
     title : str
         Above all panels.
     """
@@ -69,8 +71,7 @@ def influence_maps(maps: Mapping[str, NDArray[np.bool_]], title: str = "") -> Fi
         for number, (name, plane) in enumerate(maps.items()):
             axes = figure.add_axes(((gap + number * (edge + gap)) / width, bottom / height, edge / width, edge / height))
             axes.imshow(plane.T, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
-            middle = np.array(plane.shape) // 2
-            axes.plot(*middle, "o", mfc="none", mec="#D55E00", ms=8, mew=1.4)
+            axes.plot(*at[name], "o", mfc="none", mec="#D55E00", ms=8, mew=1.4)
             axes.set(xticks=[], yticks=[])
             axes.set_title(name, fontsize=9)
             axes.spines[:].set_visible(True)

@@ -37,8 +37,8 @@ def dice_by_model(models: pd.DataFrame, cases: pd.DataFrame, title: str = "") ->
     models : DataFrame
         `manufacturer`, `model`, `n`, `median`, `sem`, grouped by manufacturer.
     cases : DataFrame
-        `model`, `dice`: every case is a dot, so that a bar of one case cannot pass for more; their mean is the dashed
-        line.
+        `manufacturer`, `model`, `dice`: every case is a dot over the bar of its maker and model, so that a bar of one
+        case cannot pass for more; their mean is the dashed line.
     title : str
         Above the chart.
     """
@@ -53,8 +53,8 @@ def dice_by_model(models: pd.DataFrame, cases: pd.DataFrame, title: str = "") ->
         for x, row in zip(at, models.itertuples(), strict=True):
             fill, hatch = FILLS[makers.index(row.manufacturer) % len(FILLS)]
             axes.bar(x, row.median, 0.75, yerr=np.nan_to_num(row.sem), color=fill, hatch=hatch, error_kw=WHISKER, **EDGE)
-            dice = cases.loc[cases["model"] == row.model, "dice"].to_numpy(dtype=float)
-            _dots(axes, x, dice, 0.22)
+            mine = (cases["model"] == row.model) & (cases["manufacturer"] == row.manufacturer)
+            _dots(axes, x, cases.loc[mine, "dice"].to_numpy(dtype=float), 0.22)
         if len(cases):
             axes.axhline(cases["dice"].mean(), color="black", ls="--", lw=1.0, zorder=1, label="mean of all cases")
             axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
@@ -63,7 +63,7 @@ def dice_by_model(models: pd.DataFrame, cases: pd.DataFrame, title: str = "") ->
             label.set_rotation_mode("anchor")
         for maker in makers:
             places = [x for x, name in zip(at, models["manufacturer"], strict=True) if name == maker]
-            axes.text(np.mean(places), 1.02, maker.removesuffix(" Healthcare"), ha="center", va="bottom", fontsize=8.5)
+            axes.text(np.mean(places), 1.02, _maker(maker).removesuffix(" Healthcare"), ha="center", va="bottom", fontsize=8.5)
         axes.set(ylim=(0, 1), ylabel="Dice, median \N{PLUS-MINUS SIGN} 1 SEM, U-Net")
         axes.set_title(title, pad=20)
         axes.yaxis.grid(True, color="0.9")
@@ -80,7 +80,7 @@ def dice_by_training(models: pd.DataFrame, slope: float, intercept: float, note:
         for number, maker in enumerate(makers):
             rows = models[models["manufacturer"] == maker]
             axes.errorbar(rows["training"], rows["median"], yerr=np.nan_to_num(rows["sem"]), fmt="none", **WHISKER)
-            style = {"mfc": FILLS[number % len(FILLS)][0], "mec": "black", "ms": 7, "ls": "", "label": maker}
+            style = {"mfc": FILLS[number % len(FILLS)][0], "mec": "black", "ms": 7, "ls": "", "label": _maker(maker)}
             axes.plot(rows["training"], rows["median"], markers[number % len(markers)], **style)
         if len(models) and np.isfinite(slope):
             ends = np.array([models["training"].min(), models["training"].max()], dtype=float)
@@ -88,7 +88,7 @@ def dice_by_training(models: pd.DataFrame, slope: float, intercept: float, note:
         axes.text(0.98, 0.03, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5)
         axes.set(ylim=(0, 1), xlabel="Training cases of the scanner model", ylabel="Dice, median \N{PLUS-MINUS SIGN} 1 SEM, U-Net")
         axes.grid(True, color="0.92")
-        columns = legend_columns([*makers, "best fit"], figure.get_figwidth())
+        columns = legend_columns([*map(_maker, makers), "best fit"], figure.get_figwidth())
         figure.legend(loc="outside lower center", ncols=columns)
     return figure
 
@@ -121,6 +121,10 @@ def two_groups(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], marks: M
             axes.set_title(factor, pad=16)
             axes.yaxis.grid(True, color="0.9")
     return figure
+
+
+def _maker(name: str) -> str:
+    return name or "maker not given"
 
 
 def _dots(axes: Axes, x: float, values: NDArray[np.float64], spread: float) -> None:

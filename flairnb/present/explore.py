@@ -23,8 +23,8 @@ _CLICK = """document.getElementById("{plot_id}").on("plotly_click", function (ev
   if (facts) window.location.href = "%s#" + encodeURIComponent(facts[0]);
 });"""
 _HOVER = (
-    "<b>%{customdata[0]}</b>, %{customdata[1]}<br>%{customdata[2]} %{customdata[3]}, %{customdata[4]} T, %{customdata[5]}<br>"
-    "Dice %{customdata[6]}, PPV %{customdata[7]}<br>reader %{customdata[8]} ml, method %{customdata[9]} ml"
+    "<b>%{customdata[0]}</b>, %{customdata[1]}<br>%{customdata[2]}<br>"
+    "Dice %{customdata[3]}, PPV %{customdata[4]}<br>reader %{customdata[5]} ml, method %{customdata[6]} ml"
 )
 
 
@@ -67,7 +67,7 @@ def explore_cases(scores: pd.DataFrame, names: Mapping[str, str], article_identi
         reference, predicted = group["reference_ml"].clip(lower=least), group["predicted_ml"].clip(lower=least)
         figure.add_trace(go.Scatter(x=reference, y=predicted, **shared), row=1, col=1)
         figure.add_trace(go.Scatter(x=reference, y=group["dice"], showlegend=False, **shared), row=2, col=1)
-        figure.add_trace(go.Scatter(x=group["model"], y=group["dice"], showlegend=False, **shared), row=3, col=1)
+        figure.add_trace(go.Scatter(x=_given(group["model"]), y=group["dice"], showlegend=False, **shared), row=3, col=1)
     if article_identity and len(table):
         ends = [least, float(table[["reference_ml", "predicted_ml"]].to_numpy(dtype=float).max())]
         line = {"color": "gray", "dash": "dash", "width": 1}
@@ -102,6 +102,30 @@ def explore_page(figure: go.Figure, title: str, banner: str, cases: str = "") ->
     )
 
 
+def scanner_words(case: Mapping[str, Any]) -> str:
+    """Return maker, model, field and acquisition of a case in words, without what is not given.
+
+    Examples
+    --------
+    >>> scanner_words({"manufacturer": "Siemens", "model": "Skyra", "field_strength_t": 3.0, "dimension": float("nan")})
+    'Siemens Skyra, 3 T'
+    >>> scanner_words({})
+    'scanner not given'
+    """
+
+    def text(name: str, form: str = "{}") -> str:
+        value = case.get(name)
+        return "" if value is None or value != value or value == "" else form.format(value)
+
+    scanner = " ".join(filter(None, [text("manufacturer"), text("model")]))
+    return ", ".join(filter(None, [scanner, text("field_strength_t", "{:g} T"), text("dimension")])) or "scanner not given"
+
+
+def _given(models: pd.Series) -> pd.Series:
+    """Return the models as places on an axis: a dot without one would not be drawn."""
+    return models.astype(object).where(models.notna() & (models != ""), "not given")
+
+
 def _least(table: pd.DataFrame) -> float:
     """Return where an empty mask is drawn: below the smallest volume there is."""
     volumes = table[["reference_ml", "predicted_ml"]].to_numpy(dtype=float)
@@ -117,9 +141,9 @@ def _facts(group: pd.DataFrame, names: Mapping[str, str]) -> np.ndarray:
 
     rows = [
         (
-            names.get(row.participant_id, row.participant_id), row.diagnosis, row.manufacturer, row.model, f"{row.field_strength_t:g}",
-            row.dimension, number(row.dice, 2), number(row.ppv, 2), number(row.reference_ml, 1), number(row.predicted_ml, 1),
+            names.get(row["participant_id"], row["participant_id"]), row["diagnosis"], scanner_words(row), number(row["dice"], 2),
+            number(row["ppv"], 2), number(row["reference_ml"], 1), number(row["predicted_ml"], 1),
         )
-        for row in group.itertuples()
+        for row in group.to_dict("records")
     ]  # fmt: skip
     return np.array(rows, dtype=object)

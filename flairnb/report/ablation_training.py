@@ -121,6 +121,8 @@ def _scores(run: Run, model: Path, settings: Settings) -> dict[str, Any]:
     for participant in steps.prepared_ids(run, "validation"):
         case = read_prepared(run.work_dir, participant)
         path = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
+        if not path.is_file():  # a healthy brain that nobody marked has no Dice
+            continue
         reference = read_mask(path, like=case.flair, what="reference mask")
         if reference.any():
             native = to_native(predict(network.model, case.work, case.work_brain, infer), case, order=1)

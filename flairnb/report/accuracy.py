@@ -71,14 +71,19 @@ def together(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def order(scores: pd.DataFrame) -> Any:
-    """Say in which order the methods come by median, and where the paired tests of the means tell the network from another."""
+    """Say in which order the methods come by median, and where the paired tests of the means tell the network from another.
+
+    The order is over the patients in whom every method has a Dice: medians over other patients each are no order. A test
+    takes the patients that its two methods have.
+    """
     from IPython.display import Markdown
 
     from flairnb.evaluate.statistics import paired_t
     from flairnb.evaluate.summary import usable
 
     wide = usable(scores).pivot(index="participant_id", columns="method", values="dice")  # noqa: PD010
-    medians = wide.median().sort_values(ascending=False)
+    shared = wide.dropna()
+    medians = shared.median().sort_values(ascending=False)
     names = [f"{results.label(method)} ({value:.2f})" for method, value in medians.items()]
     better: list[str] = []
     worse: list[str] = []
@@ -86,9 +91,10 @@ def order(scores: pd.DataFrame) -> Any:
         test = paired_t(wide["unet"], wide[method])
         if test.p_value < ALPHA:
             (better if test.mean_difference > 0 else worse).append(results.label(method))
+    found = f"in the order {', '.join(names)}" if len(shared) else "in no order"
     return Markdown(
-        f"In this run the methods come, by **median** Dice over {len(wide)} patients, in the order {', '.join(names)}. "
-        f"By **mean** Dice (paired t test, P < .05) {results.label('unet')} is better than {', '.join(better) or 'none of them'}, "
+        f"In this run the methods come, by **median** Dice over the {len(shared)} of {len(wide)} patients in whom every method has one, "
+        f"{found}. By **mean** Dice (paired t test, P < .05) {results.label('unet')} is better than {', '.join(better) or 'none of them'}, "
         f"worse than {', '.join(worse) or 'none of them'}."
     )
 

@@ -92,13 +92,9 @@ def dilation_maps(found: list[Influence]) -> Figure:
     from flairnb.present.charts_audit import influence_maps
 
     names = {"none": "no dilation", "stride1_only": "stride-1 layers only", "literal": "all layers, literally"}
-    return influence_maps(
-        {
-            f"{names[one.dilation]},\n{'odd' if one.odd else 'even'} voxel": one.mask[:, :, one.mask.shape[2] // 2 + one.odd]
-            for one in found
-            if one.odd or one.dilation == "literal"
-        }
-    )
+    shown = {f"{names[one.dilation]},\n{'odd' if one.odd else 'even'} voxel": one for one in found if one.odd or one.dilation == "literal"}
+    planes = {name: one.mask[:, :, one.voxel[2]] for name, one in shown.items()}
+    return influence_maps(planes, {name: one.voxel[:2] for name, one in shown.items()})
 
 
 def dilation_table(run: Run, found: list[Influence]) -> pd.DataFrame:
@@ -145,14 +141,16 @@ def numbers(run: Run, found: list[Influence], ablation: pd.DataFrame) -> dict[st
 
 
 def cohort_numbers(run: Run) -> dict[str, Any]:
-    """Return the cohort's counts and Table 1, number by number, as the ledger names them."""
+    """Return the cohort's counts and Table 1, number by number, as the ledger names them; NaN for what no row of it gives."""
+    from flairnb.cohort.table1 import count_given
+
     cohort = steps.read_cohort(run)
     diseased = cohort[cohort["diagnosis"] != "HEALTHY"]
     trained = diseased[diseased["split"] == "train"]
     scanners = cohort["scanner"].replace("", np.nan) if "scanner" in cohort else cohort["model"]
     result = {
-        "cohort_female": int((cohort["sex"] == "F").sum()),
-        "cohort_male": int((cohort["sex"] == "M").sum()),
+        "cohort_female": count_given(cohort["sex"], cohort["sex"] == "F"),
+        "cohort_male": count_given(cohort["sex"], cohort["sex"] == "M"),
         "cohort_age_lowest": cohort["age"].min(),
         "cohort_age_highest": cohort["age"].max(),
         "cohort_age_median": cohort["age"].median(),
@@ -160,8 +158,8 @@ def cohort_numbers(run: Run) -> dict[str, Any]:
         "cohort_sequences": 1 + int((cohort["t1w"].fillna("") != "").all()),
         "cohort_diagnoses": int(diseased["diagnosis"].nunique()),
         "cohort_healthy": int((cohort["diagnosis"] == "HEALTHY").sum()),
-        "cohort_scanners": int(scanners.dropna().nunique()),
-        "cohort_models": int(cohort["model"].replace("", np.nan).dropna().nunique()),
+        "cohort_scanners": int(scanners.nunique()) or np.nan,
+        "cohort_models": int(cohort["model"].replace("", np.nan).nunique()) or np.nan,
         "training_per_diagnosis": len(trained) / max(1, trained["diagnosis"].nunique()),
     }
     return result | _table1_numbers(cohort)
@@ -184,7 +182,7 @@ def _table1_numbers(cohort: pd.DataFrame) -> dict[str, float]:
 
 
 def _cell(text: str) -> tuple[float, float]:
-    """Return count and percentage of a cell such as "1,234 (5.6%)"; 0 stands for both where nobody is counted."""
+    """Return count and percentage of a cell such as "1,234 (5.6%)"; "0" stands for both where nobody is in the sample, "-" for NaN."""
     found = re.fullmatch(r"([\d,.]+)(?: \(([\d.]+)%\))?", text)
     if not found:
         return float("nan"), float("nan")

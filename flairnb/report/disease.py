@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flairnb.cohort.diagnoses import DIAGNOSES
+from flairnb.cohort.diagnoses import DIAGNOSES, HEALTHY
 from flairnb.evaluate.ledger import Measured
 from flairnb.report import results, steps, views
 
@@ -42,17 +42,23 @@ class Verdict:
     methods: tuple[str, ...]
 
 
+def diseased(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of patients with a disease: a healthy brain is no diagnosis to test, to count or to draw."""
+    return scores[scores["diagnosis"] != HEALTHY.key]
+
+
 def disease_tests(scores: pd.DataFrame) -> pd.DataFrame:
     """Compare the network with every other method within each diagnosis, corrected for the false discovery rate."""
     from flairnb.evaluate.summary import compare_methods
 
-    return compare_methods(scores, by="diagnosis", alpha=ALPHA)
+    return compare_methods(diseased(scores), by="diagnosis", alpha=ALPHA)
 
 
 def verdict(scores: pd.DataFrame, tests: pd.DataFrame) -> Verdict:
     """Count the diagnoses as the article does, against the methods that stand for its LST and BIANCA."""
     from flairnb.evaluate.summary import summarise_scores
 
+    scores = diseased(scores)
     others = tuple(m for m in results.paper_columns(scores) if m not in ("manual2", "unet"))
     of = tests[tests["method"].isin(others)]
     better = of[of["significant"] & (of["mean_difference"] > 0)].groupby("diagnosis").size()
@@ -73,16 +79,20 @@ def verdict(scores: pd.DataFrame, tests: pd.DataFrame) -> Verdict:
 
 
 def verdict_table(found: Verdict) -> pd.DataFrame:
-    """Return the verdict as a table to read."""
+    """Return the verdict as a table to read; a count out of no test at all is "not tested", not 0."""
     import pandas as pd
+
+    def count(value: int, tested: int) -> int | str:
+        return value if tested else "not tested"
 
     rows = {
         "diagnoses": found.diseases,
-        "of them with enough cases for a test": found.tested,
-        "network better than at least one method": found.better_than_one,
-        "network better than both methods": found.better_than_both,
-        "network not different from the second reader": found.like_reader,
-        "network's median not the highest": len(found.not_highest),
+        "of them with enough cases for a test against a method": found.tested,
+        "network better than at least one method": count(found.better_than_one, found.tested),
+        "network better than both methods": count(found.better_than_both, found.tested),
+        "diagnoses with enough cases for a test against the second reader": found.reader_tested,
+        "network not different from the second reader": count(found.like_reader, found.reader_tested),
+        "network's median not the highest": count(len(found.not_highest), len(found.methods)),
         "namely": ", ".join(ABBREVIATIONS.get(key, key) for key in found.not_highest) or "none",
         "methods compared": ", ".join(results.label(method) for method in found.methods) or "none",
     }
@@ -94,6 +104,7 @@ def dice_by_disease(scores: pd.DataFrame, tests: pd.DataFrame) -> Figure:
     from flairnb.evaluate.summary import significance_marks, summarise_scores
     from flairnb.present import charts
 
+    scores = diseased(scores)
     methods = results.paper_columns(scores)
     summary = summarise_scores(scores[scores["method"].isin(methods)], ("diagnosis", "method"), ("dice",), resamples=1)
     marks = significance_marks(tests[tests["method"].isin(methods)], by="diagnosis")
@@ -117,7 +128,7 @@ def power_by_cases(scores: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     of = tests[tests["method"] == tests["method"].iloc[0]] if len(tests) else tests
     spread = np.abs(of["mean_difference"] / of["effect_size_dz"])
     typical = float(spread.median()) if spread.notna().any() else np.nan
-    many = max(1, int(scores["diagnosis"].nunique()))
+    many = max(1, int(diseased(scores)["diagnosis"].nunique()))
     rows = []
     for cases, group in of.groupby("n"):
         found, strict = detectable_dz(int(cases)), detectable_dz(int(cases), 0.05 / many)

@@ -75,11 +75,12 @@ def cases_page(scores: pd.DataFrame, names: Mapping[str, str], banner: str, pict
     pictures : mapping of participant to JPEG bytes
         Participants without one have no picture.
     """
+    from flairnb.present.explore import scanner_words
+
     parts = []
     for participant, rows in scores.groupby("participant_id", sort=False):
         name, first = html.escape(names[str(participant)]), rows.iloc[0]
-        field = f"{first['field_strength_t']:g} T, {first['dimension']}"
-        facts = html.escape(f"{first['diagnosis']}; {first['manufacturer']} {first['model']}, {field}")
+        facts = html.escape(f"{first['diagnosis']}; {scanner_words(first)}")
         picture = pictures.get(str(participant))
         shown = f'<figure><img alt="{name}" src="data:image/jpeg;base64,{base64.b64encode(picture).decode()}"></figure>' if picture else ""
         parts.append(f'<section id="{name}"><h2>{name}</h2><p>{facts}</p>{shown}{_table(rows)}</section>')

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flairnb.errors import FlairnbError
 from flairnb.naming import anat_dir, cohort_derivative, derivative_path
 from flairnb.report import steps
 
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flairnb.report.start import Run
+
+logger = logging.getLogger(__name__)
 
 
 def status_summary(table: pd.DataFrame, by: str | None = None, **more: float) -> pd.DataFrame:
@@ -64,16 +69,42 @@ def reference_volumes(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        participant_id, diagnosis, split, volume_ml (NaN without a mask).
+        participant_id, diagnosis, split, volume_ml (NaN without a mask that can be read), note (why a mask cannot be read, else "").
     """
+    table = steps.read_cohort(run)[["participant_id", "diagnosis", "split", "reference_mask"]].copy()
+    found = [_volume_ml(steps.data_root(run) / name) if name else (np.nan, "") for name in table["reference_mask"].fillna("")]
+    volumes, notes = zip(*found, strict=True) if found else ((), ())
+    return table.drop(columns="reference_mask").assign(volume_ml=volumes, note=notes)
+
+
+def _volume_ml(path: Path) -> tuple[float, str]:
+    """Return the volume of a mask and "", or NaN and why it cannot be read."""
+    from flairnb.evaluate.cohort import without_folders
     from flairnb.geometry import voxel_volume_mm3
 
-    table = steps.read_cohort(run)[["participant_id", "diagnosis", "split", "reference_mask"]].copy()
-    volumes = []
-    for name in table["reference_mask"].fillna(""):
-        mask, affine = _mask(steps.data_root(run) / name) if name else (np.zeros(0, dtype=bool), np.eye(4))
-        volumes.append(np.count_nonzero(mask) * voxel_volume_mm3(affine) / 1000.0 if name else np.nan)
-    return table.drop(columns="reference_mask").assign(volume_ml=volumes)
+    try:
+        mask, affine = _mask(path)
+    except (FlairnbError, OSError) as error:
+        logger.warning("%s: %s", path.name, type(error).__name__)
+        return np.nan, without_folders(str(error))
+    return np.count_nonzero(mask) * voxel_volume_mm3(affine) / 1000.0, ""
+
+
+def unread_masks(volumes: pd.DataFrame) -> Any:
+    """Say for which cases the reader's mask could not be read, and why; that all could, if so.
+
+    Parameters
+    ----------
+    volumes : DataFrame
+        From `reference_volumes`.
+    """
+    from IPython.display import Markdown
+
+    bad = volumes[volumes["note"] != ""]
+    if bad.empty:
+        return Markdown("Every reference mask that the cohort names could be read.")
+    reasons = "".join(f"\n- {row.participant_id}: {row.note}" for row in bad.itertuples())
+    return Markdown(f"The reference mask of {len(bad)} of {len(volumes)} cases cannot be read; their volume is unknown:\n{reasons}")
 
 
 def preparation_quality(run: Run) -> pd.DataFrame:
@@ -115,8 +146,9 @@ def round_trip(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        participant_id, dice of the mask with itself after the round trip: the
-        most that any method can reach on this work grid.
+        participant_id, dice of the mask with itself after the round trip:
+        what a mask loses on the way. No bound for a method: a probability map
+        keeps what lies between 0 and 1 on the way back and can lose less.
     """
     import pandas as pd
 
@@ -139,7 +171,7 @@ def _round_trip_of(run: Run, participant: str) -> dict[str, Any] | None:
     return {"participant_id": participant, "dice": dice(_mask(native)[0], back)}
 
 
-def _mask(path) -> tuple[np.ndarray, np.ndarray]:
+def _mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import nibabel as nib
 
     from flairnb.images import read_mask

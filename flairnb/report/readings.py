@@ -33,6 +33,11 @@ class Influence:
     mask: NDArray[np.bool_]
 
     @property
+    def voxel(self) -> tuple[int, ...]:
+        """Indices of that voxel in the patch."""
+        return tuple(n // 2 + self.odd for n in self.mask.shape)
+
+    @property
     def share_of_patch(self) -> float:
         """Share of all voxels of the patch."""
         return float(self.mask.mean())
@@ -40,7 +45,7 @@ class Influence:
     @property
     def share_of_neighbours(self) -> float:
         """Share of the 27 voxels in and around that voxel."""
-        centre = tuple(slice(n // 2 + self.odd - 1, n // 2 + self.odd + 2) for n in self.mask.shape)
+        centre = tuple(slice(place - 1, place + 2) for place in self.voxel)
         return float(self.mask[centre].mean())
 
 

@@ -137,10 +137,10 @@ def by_repeat(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def chart(table: pd.DataFrame) -> Figure:
-    """Draw the volume of each repeat against the first, by method, with the band that mere repeats fill."""
+    """Draw the volume of each repeat over that of the first, by method, with the band of ratios that mere repeats fill (log scale)."""
     from flairnb.present.charts_retest import volume_ratios
 
-    limits = {key: value.coefficient for key, value in repeatabilities(table).items() if value.scale == "log"}
+    limits = {key: value.coefficient for key, value in repeatabilities(table, "log").items()}
     return volume_ratios(table[(table["status"] == "ok") & (table["repeat"] != FIRST)], limits)
 
 

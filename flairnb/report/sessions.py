@@ -55,8 +55,11 @@ def compare_sessions(run: Run, repeats: pd.DataFrame) -> Any:
 
 
 def limit_of(repeats: pd.DataFrame) -> tuple[Repeatability | None, str]:
-    """Return the shipped network's repeatability, on real cases if there are two or more, and of which cases it is."""
-    found = repeatabilities(repeats)
+    """Return the shipped network's repeatability, on real cases if there are two or more, and of which cases it is.
+
+    On the log scale whatever the summary chose: a limit in ml that large tumours set says nothing of 1 ml of small lesions.
+    """
+    found = repeatabilities(repeats, "log")
     for source in ("real", "cohort", "simulated"):
         value = found.get((source, "shipped"))
         if value is not None and value.cases >= (2 if source == "real" else 1):
@@ -116,7 +119,7 @@ def register(first: PreparedCase, second: PreparedCase) -> np.ndarray:
 
 
 def verdict(row: dict[str, float], limit: Repeatability | None, where: str, floor_ml: float) -> dict[str, Any]:
-    """Return the change of volume, the smallest real change beside it, and in words what that means."""
+    """Return the change of volume, the smallest real change beside it (all as fractions of the first), and in words what that means."""
     change = row["volume_2_ml"] / row["volume_1_ml"] - 1 if row["volume_1_ml"] > 0 else float("nan")
     if limit is None:
         return {"change": change, "says": "no repeats to hold it against"}

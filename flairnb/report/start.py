@@ -132,11 +132,19 @@ class Run:
             table["95% interval"] = [_shown_interval(intervals.get(name)) for name in plain]
         return table
 
+    def _patients(self) -> str:
+        """Say whom the chapter is about: the run's cohort, or beside it the public examinations of `flairnb fetch`."""
+        cohort = "phantom (simulated)" if self.settings.cohort.source == "phantom" else "your manifest"
+        public = "public examinations of real people"
+        return {"13": f"none of this run; {public}", "14": f"{cohort}; {public} where the profile asks for them and they are here"}.get(
+            self.notebook, cohort
+        )
+
     def _repr_html_(self) -> str:
         rows = [
             ("profile", self.settings.profile),
             ("seed", self.seed),
-            ("cohort", "phantom (simulated)" if self.settings.cohort.source == "phantom" else "your manifest"),
+            ("cohort", self._patients()),
             ("cases at a time", self.jobs),
             ("reads", ", ".join(NEEDS.get(self.notebook, ())) or "nothing made before"),
             ("makes", ", ".join(MAKES.get(self.notebook, ())) or "nothing on disk"),
@@ -165,7 +173,8 @@ def start(
         Every random draw of the run follows from it.
     data_dir : str
         Root of a hospital's own data with its ``manifest.tsv``; ``""`` for the
-        environment variable ``FLAIRNB_DATA_DIR``, else the phantom cohort.
+        environment variable ``FLAIRNB_DATA_DIR``, else the folder of the table
+        that ``cohort.manifest`` names, else the phantom cohort.
     out_dir : str
         Work folder; ``""`` for ``work/<profile>`` in the checkout.
     overrides : str
@@ -196,7 +205,7 @@ def start(
         settings=settings,
         seed=seed,
         work_dir=work_dir_of(profile, out_dir),
-        data_dir=_data_dir(data_dir, settings),
+        data_dir=data_dir_of(settings, data_dir),
         jobs=cpu_count(),
     )
     absent = [name for name in NEEDS.get(number, ()) if not (run.work_dir / name).exists()]
@@ -220,7 +229,14 @@ def work_dir_of(profile: str, out_dir: str = "") -> Path:
     return Path(os.path.realpath(Path(out_dir).expanduser())) if out_dir else repository_root() / "work" / profile
 
 
-def _data_dir(data_dir: str, settings: Settings) -> Path | None:
+def data_dir_of(settings: Settings, data_dir: str = "") -> Path | None:
+    """Return the folder of a hospital's own data; None without one.
+
+    Raises
+    ------
+    MissingDataError
+        There is no such folder.
+    """
     given = data_dir or (os.environ.get("FLAIRNB_DATA_DIR", "") if settings.cohort.source == "manifest" else "")
     if not given:
         return None

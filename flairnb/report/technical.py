@@ -63,8 +63,8 @@ def numbers(cases: pd.DataFrame, models: pd.DataFrame, factors: pd.DataFrame, ou
     training = tests.against_training(models)
     adjusted = outside.set_index("accounting for")
     result: dict[str, Any] = {
-        "models": len(models),
-        "manufacturers": int(models["manufacturer"].nunique()),
+        "models": len(models) or float("nan"),
+        "manufacturers": int(cases.loc[cases["manufacturer"] != "", "manufacturer"].nunique()) or float("nan"),
         "training_r2": Measured(training.line.r_squared, n=training.line.n),
         "training_p": Measured(training.line.p_value, n=training.line.n),
         "training_r2_detectable": training.detectable_r_squared,

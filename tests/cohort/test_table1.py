@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from flairnb.cohort.roster import draw_full_roster
-from flairnb.cohort.table1 import MODELS, PAPER_N, PAPER_TABLE1, model_name, table1
+from flairnb.cohort.table1 import MODELS, PAPER_N, PAPER_TABLE1, maker_name, model_name, table1
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,30 @@ def test_another_cohort_is_counted_by_hand():
 def test_models_are_known_by_their_dicom_and_printed_names(model):
     for written in (model.name, model.printed, model.name.upper().replace(" ", "_"), f"MAGNETOM {model.name}"):
         assert model_name(written) == model.name
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
+def test_the_maker_of_a_known_model_is_table_1s(model):
+    assert {maker_name(written, model.printed) for written in (model.manufacturer, model.manufacturer.upper(), "", "Other")} == {
+        model.manufacturer
+    }
+    assert maker_name(model.manufacturer.split()[0].upper() + " medical systems", "Another") == model.manufacturer
+
+
+def test_what_no_row_gives_is_not_counted_as_0():
+    cohort = draw_full_roster(seed=1)
+    nothing = cohort["split"] == "validation"
+    cohort = cohort.assign(
+        field_strength_t=cohort["field_strength_t"].mask(nothing), model=cohort["model"].mask(nothing, ""), dimension="", te_ms=np.nan
+    )
+    table = table1(cohort).set_index("summary")
+    assert table.loc[["1.5T", "Skyra" if "Skyra" in table.index else "Magnetom Skyra"], "validation"].tolist() == ["-", "-"]
+    assert table.loc["1.5T", ["training", "note"]].tolist() == ["230 (78.0%)", "not given in this cohort (validation)"]
+    assert table.loc["2D", ["training", "validation", "note"]].tolist() == ["-", "-", "not given in this cohort (training, validation)"]
+    assert table.loc["Tim Trio", "note"].startswith("not given in this cohort (validation); misprint")
+    assert table.loc["(not given)", ["training", "validation"]].tolist() == ["0 (0.0%)", "92 (100.0%)"]
+    one_kind = table1(cohort.assign(dimension="2D")).set_index("summary")
+    assert one_kind.loc["3D", ["training", "note"]].tolist() == ["0 (0.0%)", ""]
 
 
 def test_header_spellings_are_counted_as_the_article_counts():

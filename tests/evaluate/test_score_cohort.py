@@ -60,6 +60,44 @@ def manifest():
     )
 
 
+@pytest.mark.parametrize("specificity_over", ["brain", "grid"])
+def test_a_healthy_brain_that_nobody_marked_is_scored_as_without_lesion(work_dir, manifest, specificity_over, oblique_affine):
+    settings = load("smoke", f"evaluate.specificity_over={specificity_over}").evaluate
+    for case in ("sub-01", "sub-02", "sub-03"):
+        cohort_derivative(work_dir, case, "mask", label="lesion", desc="manual").unlink()
+    write(work_dir, "sub-03", np.zeros(SHAPE, np.uint8), oblique_affine, label="lesion", desc="unet")
+    named = manifest.assign(diagnosis=["HEALTHY", "SVID", "HEALTHY", "HEALTHY"], reference_mask=["", "", np.nan, "masks/sub-04.nii.gz"])
+    made = score_cohort(named, settings, work_dir)
+    scores = made.scores.set_index(["participant_id", "method"])
+    marked = scores.loc[("sub-01", "unet")]
+    assert (marked["status"], marked["empty"], marked["dice"], marked["reference_ml"]) == ("ok", "reference", 0.0, 0.0)
+    assert marked["predicted_ml"] == pytest.approx(60 * 0.9 * 1.1 * 5.0 / 1000)
+    of = 14 * 15 * 7 if specificity_over == "brain" else 17 * 18 * 9
+    assert marked["specificity"] == pytest.approx(1 - 60 / of)
+    quiet = scores.loc[("sub-03", "unet")]
+    assert quiet["status"] == "ok" and quiet["empty"] == "both" and math.isnan(quiet["dice"]) and quiet["specificity"] == 1
+    # A diseased case without a mask is missing, and so is a healthy one whose mask is named but not there.
+    assert scores.loc[("sub-02", "threshold"), "status"] == "missing" and scores.loc[("sub-04", "unet"), "status"] == "failed"
+    assert not (made.lesions["method"] == "manual").any()
+    cohort_derivative(work_dir, "sub-04", "mask", label="lesion", desc="manual").unlink()
+    assert set(score_cohort(named.tail(1), settings, work_dir).scores["status"]) == {"missing"}
+    # A healthy brain is compared on the FLAIR's grid too, and one that was never prepared has none.
+    shifted = oblique_affine.copy()
+    shifted[0, 3] += 30
+    write(work_dir, "sub-01", block((3, 4, 2), (5, 6, 2)), shifted, label="lesion", desc="unet")
+    cohort_derivative(work_dir, "sub-03", "mask", desc="brain").unlink()
+    again = score_cohort(named, settings, work_dir, ["unet"]).scores.set_index("participant_id")["status"]
+    assert again[["sub-01", "sub-03"]].tolist() == ["failed", "missing"]
+
+
+def test_a_healthy_brains_own_mask_is_taken_where_there_is_one(work_dir, manifest, settings):
+    rows = manifest.head(1).assign(diagnosis="HEALTHY")
+    pd.testing.assert_series_equal(
+        score_cohort(rows, settings, work_dir, ["unet"]).scores["dice"],
+        score_cohort(manifest.head(1), settings, work_dir, ["unet"]).scores["dice"],
+    )
+
+
 def test_every_case_and_method_has_a_row_with_a_status(work_dir, manifest, settings):
     scores = score_cohort(manifest, settings, work_dir).scores
     status = scores.set_index(["participant_id", "method"])["status"].to_dict()

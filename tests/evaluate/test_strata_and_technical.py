@@ -86,6 +86,29 @@ def test_every_scanner_model_has_its_cases_and_training_cases(fabricated, cases)
     assert models["manufacturer"].is_monotonic_increasing
 
 
+def test_a_maker_under_several_spellings_is_one_bar_with_its_own_dots(sized):
+    from flairnb.present.charts_technical import dice_by_model
+
+    some = sized[(sized["method"] == "unet")].head(7)
+    spelled = some.assign(
+        manufacturer=["SIEMENS", "Siemens", "Siemens  Healthineers", "", "hitachi", "HITACHI ", ""],
+        model=["Skyra", "MAGNETOM Skyra", "skyra", "Skyra", "Echelon", "Echelon", "Echelon"],
+    )
+    cases = technical.network_cases(spelled)
+    models = technical.by_model(cases, pd.Series(["Skyra", "Echelon"]))
+    assert models[["manufacturer", "model", "n"]].to_numpy().tolist() == [
+        ["", "Echelon", 1],
+        ["Hitachi", "Echelon", 2],
+        ["Siemens", "Skyra", 4],
+    ]
+    figure = dice_by_model(models, cases)
+    dots = [line.get_ydata() for line in figure.axes[0].lines if line.get_marker() == "o"]
+    by_bar = [sorted(spelled["dice"].iloc[rows]) for rows in ([6], [4, 5], [0, 1, 2, 3])]
+    assert [sorted(values) for values in dots] == by_bar
+    assert "maker not given" in [text.get_text() for text in figure.axes[0].texts]
+    assert {name: len(group) for name, group in technical.groups_of(cases, "manufacturer").items()} == {"Hitachi": 2, "Siemens": 4}
+
+
 def test_factor_tests_are_the_articles(cases):
     table = technical.factor_tests(cases).set_index("factor")
     assert table.loc["scanner model", "df"] == "15, 76" and table.loc["manufacturer", "df"] == "3, 88"

@@ -122,6 +122,13 @@ def test_every_shown_result_stands_between_two_texts(source):
                 assert kinds[place + 1] == "markdown", f"{source.name}: no words after {book[place].source[:60]!r}"
 
 
+def test_why_numbers_differ_is_said_of_the_profiles_it_is_true_of(source):
+    for cell in cells(source, "markdown"):
+        words = " ".join(cell.source.split())
+        for place in re.finditer(r"Why (?:ours|they) may differ\W*", words):
+            assert words[place.end() :].startswith("In the simulated profiles"), f"{source.name}: {words[place.start() :][:80]!r}"
+
+
 def test_the_notebook_has_no_widgets_and_fetches_nothing(source):
     text = source.read_text(encoding="utf-8")
     for word in ("ipywidgets", "@interact", "requests", "urllib", "<script", "http://"):

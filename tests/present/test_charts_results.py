@@ -134,7 +134,7 @@ def test_times_stand_beside_the_articles():
 def test_names_of_two_lines_above_the_maps_are_whole():
     maps = {f"all layers, literally,\n{kind} voxel": np.ones((8, 8), bool) for kind in ("odd", "even", "no", "any")}
     for title in ("", "What a voxel sees"):
-        figure = charts_audit.influence_maps(maps, title)
+        figure = charts_audit.influence_maps(maps, dict.fromkeys(maps, (4, 4)), title)
         to_png(figure)
         assert all(axes.title.get_window_extent().y1 <= figure.bbox.height for axes in figure.axes)
         above = figure.get_suptitle() and figure._suptitle.get_window_extent().y0
@@ -144,7 +144,7 @@ def test_names_of_two_lines_above_the_maps_are_whole():
 def test_audit_charts_draw():
     curves = pd.DataFrame({"n": [2, 5, 92] * 2, "level": ["a"] * 3 + ["b"] * 3, "detectable": [11.0, 1.7, 0.3, 90.0, 3.7, 0.4]})
     assert "five" in texts(charts_audit.detectable_effect(curves, [(5, "five")]))
-    assert to_png(charts_audit.influence_maps({"a": np.eye(5, dtype=bool), "b": np.ones((5, 5), bool)}))
+    assert to_png(charts_audit.influence_maps({"a": np.eye(5, dtype=bool), "b": np.ones((5, 5), bool)}, {"a": (2, 2), "b": (2, 3)}))
     rows = [("step", choice, f"sub-{n}", 0.1 * n) for choice in ("32", "48") for n in range(3)]
     figure = charts_audit.choices(pd.DataFrame(rows, columns=["ablation", "choice", "participant_id", "dice"]))
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["32", "48"]

@@ -27,10 +27,19 @@ def test_a_dot_names_its_case_disease_and_scanner_in_every_panel():
     dots = [trace for trace in figure.data if trace.mode == "markers"]
     assert len(dots) == 2 * 3
     for trace in dots:
-        assert list(trace.customdata[0][:6]) == ["case 1", "MS", "Maker", "Model 0", "1.5", "2D"]
-        assert trace.customdata[2][6] == "not defined"
-        assert trace.hovertemplate.count("%{customdata[") == 10
+        assert list(trace.customdata[0][:4]) == ["case 1", "MS", "Maker Model 0, 1.5 T, 2D", "0.80"]
+        assert trace.customdata[2][3] == "not defined"
+        assert trace.hovertemplate.count("%{customdata[") == len(trace.customdata[0]) == 7
     assert sum(bool(trace.showlegend is not False) for trace in dots) == 2, "one entry a method"
+
+
+def test_what_a_cohort_does_not_give_is_left_out_and_its_dot_is_drawn():
+    nothing = [np.nan] * 5
+    bare = _scores().assign(manufacturer=["Maker", *nothing], model=np.nan, field_strength_t=[3.0, *nothing], dimension=np.nan)
+    dots = [trace for trace in explore_cases(bare, {}).data if trace.mode == "markers"]
+    assert [facts[2] for facts in dots[0].customdata] == ["Maker, 3 T", "scanner not given", "scanner not given"]
+    assert not any("nan" in str(text) for trace in dots for facts in trace.customdata for text in facts)
+    assert list(dots[2].x) == ["not given"] * 3
 
 
 def test_an_empty_mask_is_drawn_below_everything_else_and_not_lost_by_the_logarithm():

@@ -51,5 +51,14 @@ def test_a_case_shows_its_picture_facts_and_scores(fabricated):
     assert '<td class="number">0.50</td>' in page and "not defined" in page
 
 
+def test_a_case_without_a_scanner_says_so_and_never_nan(fabricated):
+    scores = fabricated.scores.head(2).assign(manufacturer=np.nan, model=np.nan, field_strength_t=np.nan, dimension=np.nan, diagnosis="MSA")
+    names = {name: name for name in scores["participant_id"]}
+    page = cases_page(scores, names, "Simulated.", {})
+    assert "MSA; scanner not given" in page and "nan" not in page.split("<body>")[1]
+    known = cases_page(scores.assign(model="Skyra", field_strength_t=3.0), names, "Simulated.", {})
+    assert "MSA; Skyra, 3 T<" in known
+
+
 def test_before_any_scores_there_is_no_page(tmp_path):
     assert write_explore(tmp_path, load("smoke"), tmp_path) is None

@@ -28,6 +28,20 @@ def test_the_literal_reading_sees_only_voxels_of_one_parity(literal):
     assert even.share_of_patch < odd.share_of_patch
 
 
+def test_the_circle_lies_on_the_voxel_whose_influence_is_drawn(network, literal):
+    from flairnb.report.audit import dilation_maps
+
+    figure = dilation_maps([*literal, *influence(network, "none", 32)])
+    assert [axes.get_title().split("\n")[1] for axes in figure.axes] == ["even voxel", "odd voxel", "odd voxel"]
+    for axes, one in zip(figure.axes, [*literal, None], strict=True):
+        (circle,) = axes.lines
+        at = circle.get_xdata()[0], circle.get_ydata()[0]
+        assert at == ((16, 16) if axes is figure.axes[0] else (17, 17))
+        # The literal reading sees voxels of one parity: the output voxel's own, wherever that is.
+        plane = np.asarray(axes.images[0].get_array()).T
+        assert plane[at] and (one is None or not plane[at[0] - 1, at[1]])
+
+
 @pytest.mark.parametrize("dilation", ["none", "stride1_only"])
 def test_the_other_readings_see_all_neighbours(network, dilation):
     for one in influence(network, dilation, 32):

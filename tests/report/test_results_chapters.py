@@ -6,7 +6,9 @@ import dataclasses
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +27,7 @@ from flairnb.report import (
     audit,
     disease,
     ledger,
+    quality,
     real,
     record,
     results,
@@ -103,6 +106,97 @@ def test_where_no_disease_has_two_patients_nothing_is_counted(run, scores, cohor
     for name in ("better_than_one", "better_than_both", "like_human"):
         assert math.isnan(book.loc[f"disease.{name}", "ours"]) and "undefined in this run" in book.loc[f"disease.{name}", "note"]
         assert book.loc[f"disease.{name}_of", "ours"] == 0
+
+
+def test_without_a_second_reader_the_verdict_says_not_tested_and_not_0(scores):
+    alone = scores[scores["method"] != "manual2"]
+    both, one = (disease.verdict_table(disease.verdict(s, disease.disease_tests(s)))["this run"] for s in (scores, alone))
+    against_reader = "diagnoses with enough cases for a test against the second reader"
+    assert (both[against_reader], one[against_reader]) == (19, 0)
+    same = "network not different from the second reader"
+    assert one[same] == "not tested" and isinstance(both[same], int)
+    assert one["network better than both methods"] == both["network better than both methods"] > 0
+    single = alone[alone["participant_id"].isin(alone.drop_duplicates("diagnosis")["participant_id"])]
+    found = disease.verdict_table(disease.verdict(single, disease.disease_tests(single)))["this run"]
+    assert found["network better than at least one method"] == found["network better than both methods"] == "not tested"
+    assert isinstance(found["network's median not the highest"], int)
+
+
+def test_healthy_brains_are_no_diagnosis(scores, run):
+    people = scores["participant_id"].unique()[:3]
+    healthy = scores.assign(diagnosis=scores["diagnosis"].where(~scores["participant_id"].isin(people), "HEALTHY"))
+    healthy.loc[healthy["diagnosis"] == "HEALTHY", "dice"] = 0.0
+    tests = disease.disease_tests(healthy)
+    found = disease.verdict(healthy, tests)
+    left = healthy.loc[healthy["diagnosis"] != "HEALTHY", "diagnosis"].nunique()
+    assert "HEALTHY" not in set(tests["diagnosis"]) and found.diseases == left and "HEALTHY" not in found.not_highest
+    names = [label.get_text() for label in disease.dice_by_disease(healthy, tests).axes[0].get_xticklabels()]
+    assert len(names) == left
+
+
+def test_the_order_is_over_the_patients_that_all_methods_have(scores):
+    wide = scores.pivot(index="participant_id", columns="method", values="dice")  # noqa: PD010
+    best = wide["unet"].nlargest(30).index
+    # One method has only the patients in whom the network is best: over its own patients it would pass for the best of all.
+    flattered = scores[(scores["method"] == "unet") & scores["participant_id"].isin(best)].assign(method="easy")
+    flattered["dice"] -= 0.01
+    sentence = accuracy.order(pd.concat([scores, flattered])).data
+    assert "the 30 of 92 patients in whom every method has one" in sentence
+    medians = wide.loc[best].median()
+    assert f"U-Net ({medians['unet']:.2f})" in sentence and f"easy ({medians['unet'] - 0.01:.2f})" in sentence
+    assert sentence.index("U-Net (") < sentence.index("easy (")
+    nobody = accuracy.order(pd.concat([scores, flattered.assign(method="none", dice=np.nan)])).data
+    assert "the 0 of 92 patients" in nobody and "in no order" in nobody and "nan" not in nobody
+    assert "BIANCA-style kNN" in nobody.split("is better than")[1].split("worse than")[0]  # a test needs no third method
+
+
+def test_what_a_cohort_does_not_give_is_empty_in_the_ledger_and_not_0(run, cohort, monkeypatch):
+    bare = cohort.assign(sex="", model="", field_strength_t=np.nan, dimension="", te_ms=np.nan, tr_ms=np.nan, scanner="", manufacturer="")
+    monkeypatch.setattr(steps, "read_cohort", lambda _, split=None: bare)
+    book = ledger.make_ledger(read_chapters(), run.work_dir, audit.cohort_numbers(run), "12").set_index("id")
+    ours = [name for name in book.index if name.startswith("table1.") and book.loc[name, "notebook"] == "12"]
+    ours += ["subjects.female", "subjects.male", "imaging.models", "imaging.scanners"]
+    assert book.loc[ours, "ours"].isna().all()
+    assert book.loc[ours, "note"].str.contains("not given in this cohort, too few cases, or no spread").all()
+    assert book.loc["subjects.diagnoses", "ours"] == 19 and book.loc["assignment.healthy", "ours"] == 20
+    men = cohort.assign(sex="M")
+    monkeypatch.setattr(steps, "read_cohort", lambda _, split=None: men)
+    found = audit.cohort_numbers(run)
+    assert (found["cohort_female"], found["cohort_male"]) == (0, 387)
+
+
+def test_a_cohort_without_scanners_has_no_number_of_models_or_makers(run, scores, cohort):
+    cases = network_cases(scores.assign(model="", manufacturer=""))
+    models = technical.models(run, cases)
+    numbers = technical.numbers(cases, models, factor_tests(cases), outside_adjusted(cases))
+    assert math.isnan(numbers["models"]) and math.isnan(numbers["manufacturers"])
+    half = network_cases(scores.assign(manufacturer="", model=scores["model"].where(scores["model"] == "Skyra", "Prisma")))
+    numbers = technical.numbers(half, technical.models(run, half), factor_tests(half), outside_adjusted(half))
+    assert (numbers["models"], numbers["manufacturers"]) == (2, 1)
+
+
+def test_a_mask_that_cannot_be_read_is_a_row_with_a_reason(tmp_path, monkeypatch, oblique_affine):
+    made = Run("01", load("smoke"), 3, tmp_path, None, 1)
+    mask = np.zeros((7, 8, 9), np.uint8)
+    mask[2:4, 3:6, 4] = 1
+    nib.save(nib.Nifti1Image(mask, oblique_affine), tmp_path / "good.nii.gz")
+    (tmp_path / "bad.nii.gz").write_bytes((tmp_path / "good.nii.gz").read_bytes()[:60])
+    masks = ["good.nii.gz", "bad.nii.gz", "", "gone.nii.gz"]
+    rows = {"participant_id": [f"sub-{n}" for n in range(4)], "diagnosis": "SVID", "split": "train", "reference_mask": masks}
+    monkeypatch.setattr(steps, "read_cohort", lambda _: pd.DataFrame(rows))
+    volumes = quality.reference_volumes(made)
+    assert volumes["volume_ml"].tolist() == pytest.approx([6 * 0.9 * 1.1 * 5.0 / 1000, math.nan, math.nan, math.nan], nan_ok=True)
+    assert (volumes["note"] != "").tolist() == [False, True, False, True]
+    said = quality.unread_masks(volumes).data
+    assert "2 of 4 cases" in said and "sub-1: " in said and "sub-3: " in said and "sub-2" not in said and str(tmp_path) not in said
+    assert "could be read" in quality.unread_masks(volumes.head(1)).data
+    assert views.volume_histogram(volumes).axes
+
+
+def test_the_volume_table_ends_as_its_notebook_says(scores):
+    assert volume.volume_table(scores).columns[-4:].tolist() == ["ratio_low", "ratio", "ratio_high", "ratio_n"]
+    text = (real.repository_root() / "notebooks/07_lesion_volume.py").read_text(encoding="utf-8")
+    assert "The last four columns are the ratio" in text
 
 
 def test_a_worse_network_gets_no_star_and_the_sentence_and_the_ledger_say_so(run, scores):
@@ -243,6 +337,29 @@ def test_a_choice_of_training_changes_one_setting_and_the_plan(run):
 def test_without_epochs_the_committed_trainings_are_shown_and_none_is_made(run):
     pd.testing.assert_frame_equal(ablation_training.trained_ablations(run), ablation_training.published())
     assert not ablation_training.publish(run, ablation_training.published())
+
+
+def test_a_healthy_brain_that_nobody_marked_stops_no_ablation(run, tmp_path, monkeypatch, oblique_affine):
+    from flairnb.images import Image
+    from flairnb.naming import cohort_derivative
+    from flairnb.network import inference, weights
+    from flairnb.prepare import cohort as prepared
+    from flairnb.prepare import native
+
+    made = dataclasses.replace(run, work_dir=tmp_path)
+    mask = np.zeros((7, 8, 9), np.uint8)
+    mask[2:4, 3:6, 4] = 1
+    path = cohort_derivative(tmp_path, "sub-1", "mask", label="lesion", desc="manual")
+    path.parent.mkdir(parents=True)
+    nib.save(nib.Nifti1Image(mask, oblique_affine), path)
+    case = SimpleNamespace(flair=Image(mask.astype(np.float32), oblique_affine), work=mask, work_brain=mask > 0)
+    monkeypatch.setattr(steps, "prepared_ids", lambda *_: ["sub-healthy", "sub-1"])
+    monkeypatch.setattr(prepared, "read_prepared", lambda *_: case)
+    monkeypatch.setattr(weights, "load_network", lambda _: SimpleNamespace(model=None, trained_patch=32))
+    monkeypatch.setattr(inference, "suited", lambda infer, *_: infer)
+    monkeypatch.setattr(inference, "predict", lambda *_: mask.astype(float))
+    monkeypatch.setattr(native, "to_native", lambda probability, *_, **__: probability)
+    assert ablation_training._scores(made, tmp_path, run.settings) == {"cases": 1, "dice": 1.0}
 
 
 def test_a_border_moves_by_millimetres_not_by_voxels(oblique_affine):

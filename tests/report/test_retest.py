@@ -190,6 +190,37 @@ def test_a_change_is_held_against_the_repeats():
     assert sessions.limit_of(real)[1] == "real" and sessions.limit_of(real[real["participant_id"] != "b"])[1] == "simulated"
 
 
+@pytest.fixture
+def plain():
+    """Repeats of 14 cases whose scatter grows with the volume on both scales, so that the plain one is taken."""
+    found = table({f"c{n}": [10 * n, 10 * n, 10 * n * (1 + 0.01 * n), 10 * n / (1 + 0.01 * n)] for n in range(1, 15)}, source="real")
+    assert retest_summary.summarise(found).loc[0, "scale"] == "plain" and retest_summary.summarise(found).loc[0, "coefficient"] > 10
+    return found
+
+
+def test_where_the_summary_is_in_ml_a_change_is_still_held_against_a_ratio(plain):
+    limit, where = sessions.limit_of(plain)
+    assert (limit.scale, where) == ("log", "real")
+    sd = math.sqrt(sum(2 * math.log(1 + 0.01 * n) ** 2 for n in range(1, 15)) / (14 * 2))
+    assert limit.coefficient == pytest.approx(1.96 * math.sqrt(2) * sd)
+
+    def says(first, second):
+        return sessions.verdict({"volume_1_ml": first, "volume_2_ml": second}, limit, where, 0.01)
+
+    for first, second in ((1.03, 3.41), (8.97, 0.0), (13.0, 26.0)):
+        assert says(first, second)["says"].startswith("more than"), (first, second)
+    edge = math.exp(limit.coefficient)
+    assert says(1.0, 0.99 * edge)["says"].startswith("within") and says(100.0, 101 * edge)["says"].startswith("more than")
+    found = says(1.0, edge)
+    assert found["change"] == pytest.approx(found["smallest_increase"]) and found["smallest_decrease"] == pytest.approx(1 / edge - 1)
+
+
+def test_the_chart_draws_its_limits_whatever_scale_the_summary_has(plain):
+    lines = retest_summary.chart(plain).axes[0].lines
+    edge = math.exp(sessions.limit_of(plain)[0].coefficient)
+    assert sorted(line.get_ydata()[0] for line in lines if line.get_linestyle() == ":") == pytest.approx([1 / edge, edge])
+
+
 def test_absent_sessions_are_said_in_a_sentence(monkeypatch, tmp_path):
     from flairnb.report import real
 

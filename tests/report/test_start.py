@@ -72,6 +72,14 @@ def test_the_run_shows_itself_as_a_table_without_any_path(tmp_path):
     assert "smoke" in text and "phantom (simulated)" in text and str(tmp_path) not in text
 
 
+@pytest.mark.parametrize(("notebook", "own", "real"), [("00", True, False), ("13", False, True), ("14", True, True)])
+def test_the_box_of_a_chapter_says_whose_images_it_shows(tmp_path, notebook, own, real):
+    text = start(tmp_path, notebook)._repr_html_()
+    assert ("phantom (simulated)" in text) == own and ("examinations of real people" in text) == real
+    manifest = start(tmp_path, notebook, overrides="cohort.source=manifest")._repr_html_()
+    assert ("your manifest" in manifest) == own and "phantom" not in manifest
+
+
 def test_every_chapter_has_its_promises_listed():
     from flairnb.report.chapters import read_chapters
 
