@@ -19,8 +19,8 @@ from flairnb.folders import files_below
 from flairnb.images import Image, read_mask
 
 _NAME = re.compile(r"(?P<participant>sub-[A-Za-z0-9]+)(?:_[A-Za-z]+-[A-Za-z0-9]+)*?_desc-(?P<tool>[A-Za-z0-9]+)_mask\.nii(\.gz)?")
-#: Names that flairnb's own masks have; an outside tool may not pose as one.
-RESERVED = frozenset({"manual", "manual2", "unet", "lga", "lga03", "lpa", "bianca", "threshold", "brain"})
+#: Names that flairnb's own masks have, in whatever case; an outside tool may not pose as one.
+RESERVED = frozenset({"manual", "manual2", "unet", "shipped", "lga", "lga03", "lpa", "bianca", "threshold", "brain"})
 
 
 def find_tools(folder: str | os.PathLike) -> dict[str, dict[str, Path]]:
@@ -54,7 +54,7 @@ def find_tools(folder: str | os.PathLike) -> dict[str, dict[str, Path]]:
         if match is None:
             continue
         tool, participant = match["tool"], match["participant"]
-        if tool in RESERVED:
+        if is_reserved(tool):
             raise InputError(
                 f"{path.name}: expected the name of an outside tool after desc-, found {tool!r}, which is flairnb's own. Rename it, "
                 f"for example desc-{tool}tool."
@@ -69,6 +69,17 @@ def find_tools(folder: str | os.PathLike) -> dict[str, dict[str, Path]]:
             "or name no folder."
         )
     return tools
+
+
+def is_reserved(tool: str) -> bool:
+    """Tell whether a name is one of flairnb's own; some disks take "UNET" and "unet" for one file.
+
+    Examples
+    --------
+    >>> is_reserved("Shipped"), is_reserved("lstai")
+    (True, False)
+    """
+    return tool.lower() in RESERVED
 
 
 def read_external(path: str | os.PathLike, flair: Image, participant: str) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 from collections import Counter
@@ -28,7 +29,9 @@ def read_manifest(path: str | os.PathLike, data_root: str | os.PathLike | None =
     path : path-like
         Tab-separated text (``.csv``: comma-separated), UTF-8, one row per
         participant; columns as in `flairnb.cohort.columns.COLUMNS`. Empty
-        rows, and separators at the end of rows, are passed over.
+        rows, and separators at the end of rows, are passed over. A cell may
+        stand in quotation marks, as spreadsheets write it, but ends in the line
+        that it begins in.
     data_root : path-like, optional
         Folder that the paths in the table are relative to; by default the
         table's own folder.
@@ -45,8 +48,9 @@ def read_manifest(path: str | os.PathLike, data_root: str | os.PathLike | None =
     MissingDataError
         The table does not exist.
     InputError
-        It cannot be read as a table, two columns have one name, or a row has
-        more cells than there are columns.
+        It cannot be read as a table, two columns have one name, a row has more
+        cells than there are columns, or a quotation mark joins cells or rows
+        (a ditto mark, a line break within a cell).
     ManifestError
         It can be read, but breaks the schema; `problems` has a row for every fault:
         row (line in the file), participant_id, column, value, problem,
@@ -65,6 +69,15 @@ def read_manifest(path: str | os.PathLike, data_root: str | os.PathLike | None =
             problems,
         )
     return _typed(text)[0].reset_index(drop=True)
+
+
+def named_files(path: str | os.PathLike) -> list[str]:
+    """Return the paths of images that a table names, as they are written and unchecked; none where it cannot be read."""
+    try:
+        text = _read_text_table(Path(path))
+    except (InputError, MissingDataError):
+        return []
+    return [value for column in PATHS if column in text.columns for value in text[column] if value not in _NO_VALUE]
 
 
 def find_problems(text: pd.DataFrame, data_root: str | os.PathLike) -> pd.DataFrame:
@@ -120,17 +133,36 @@ def _read_text_table(path: Path) -> pd.DataFrame:
         written = path.read_text(encoding="utf-8-sig")
         if not written.strip():
             raise pd.errors.EmptyDataError("it is empty")
+        _check_quotes(written, separator, path.name)
         width = 1 + max(line.count(separator) for line in written.split("\n"))
         # No cell is a name yet: pandas would rename repeated columns, and take the first one for the index where rows are longer.
         cells = pd.read_csv(
             io.StringIO(written), sep=separator, header=None, names=range(width), dtype=str, keep_default_na=False, skip_blank_lines=False
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path.name}: expected a tab-separated table in UTF-8, found something else ({reason}). Export it again."
         ) from error
-    return _with_header(cells.fillna("").map(str.strip), path.name)
+    # No tab within a cell (of a .csv): the run's own copy of the table is tab-separated.
+    return _with_header(cells.fillna("").map(lambda cell: cell.replace("\t", " ").strip()), path.name)
+
+
+def _check_quotes(written: str, separator: str, file: str) -> None:
+    """Refuse ditto marks, and quotation marks that join cells or rows: participants would be lost between two of them."""
+    for number, line in enumerate(written.split("\n"), start=1):
+        if '"' not in line:
+            continue
+        cells = csv.reader([line, ""], delimiter=separator)
+        first = next(cells)
+        is_open = cells.line_num > 1
+        has_ditto = '"' in map(str.strip, [*line.split(separator), *first])
+        has_joined = separator == "\t" and any(separator in cell for cell in first)
+        if is_open or has_ditto or has_joined:
+            raise InputError(
+                f"{file}: expected values written out, each cell in one line, found in line {number} a quotation mark that stands alone or "
+                "joins cells or rows. Replace ditto marks by the values, and leave line breaks out of cells."
+            )
 
 
 def _with_header(cells: pd.DataFrame, file: str) -> pd.DataFrame:
@@ -201,13 +233,13 @@ def _nearest_choice(value: str, choices: tuple[str, ...]) -> str:
 def _duplicate_faults(table: pd.DataFrame) -> list[tuple]:
     faults = []
     for column in (c.name for c in COLUMNS if c.unique):
-        values = table[column]
+        # One file may be written in several ways, such as ./x.nii and x.nii.
+        values = table[column].map(lambda v: os.path.normpath(v) if v else "") if column in PATHS else table[column]
         repeated = values[values.duplicated(keep="first") & (values != "")]
         for index, value in repeated.items():
             first = _line(values.index[values == value][0])
-            faults.append(
-                (_line(index), column, value, f"stands already in line {first}", "Each may stand in one row only; remove or correct one.")
-            )
+            written, advice = table.loc[index, column], "Each may stand in one row only; remove or correct one."
+            faults.append((_line(index), column, written, f"stands already in line {first}", advice))
     return faults
 
 

@@ -19,14 +19,16 @@ from flairnb.naming import cohort_derivative, sidecar_path
 from flairnb.parallel import each_case
 from flairnb.prepare.bridge import read_xfm, write_xfm
 from flairnb.prepare.case import PreparedCase, prepare_case
+from flairnb.prepare.plausible import check_heads
 from flairnb.prepare.slabs import mask_to_work
-from flairnb.provenance import content_hash, is_current, read_json, sha256_file, write_sidecar
+from flairnb.provenance import content_hash, is_current, read_json, sha256_file, write_json, write_sidecar
 from flairnb.settings import PrepareSettings, as_dict, settings_hash
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ["participant_id", "status", "reason", "brain_source", "brain_ml", "mean", "sd", "seconds", "notes"]
-_INPUTS = ("flair", "t1w", "brain_mask", "reference_mask")
+_READERS = ("reference_mask", "second_reader_mask")
+_INPUTS = ("flair", "t1w", "brain_mask", *_READERS)
 _NO_BRAIN_SETTINGS = ("spacing_mm", "normalise_in")
 
 
@@ -49,6 +51,8 @@ def prepare_cohort(
         reference masks on the FLAIR's own and the work grid, transforms, JSON
         side-cars. Reference masks follow the table: a reader's mask that was
         corrected is taken over again, one that the table no longer names goes.
+        A second reader's mask is only tried here, so that one that cannot be
+        used is known before a network is trained; it is copied when it is scored.
     jobs : int
         Processes; results do not depend on it, nor on a cluster's workers
         (:func:`flairnb.parallel.each_case`).
@@ -130,15 +134,15 @@ def write_native_mask(native: Path, mask: NDArray[np.bool_], flair: Image, sourc
     write_sidecar(native, [source], settings, {"Type": "Lesion", "Manual": True, "SourceSha256": sha256})
 
 
-def drop_native_mask(native: Path) -> None:
-    """Remove a copied mask, of which the table names no source any more; a file that is no copy (phantoms) stays."""
-    about = sidecar_path(native)
+def drop_derivative(path: Path) -> None:
+    """Remove a file that an earlier run has made or copied, and its side-car; one that this package did not write (phantoms) stays."""
+    about = sidecar_path(path)
     try:
-        is_copy = about.is_file() and "Sha256" in read_json(about)
+        is_ours = about.is_file() and "Sha256" in read_json(about)
     except (ValueError, TypeError):
         return
-    if is_copy:
-        native.unlink(missing_ok=True)  # first, so that a copy is never left without what tells that it is one
+    if is_ours:
+        path.unlink(missing_ok=True)  # first, so that it is never left without what tells that it is ours
         about.unlink()
 
 
@@ -175,22 +179,41 @@ def _prepare_one(row: dict[str, Any], settings: PrepareSettings, work_dir: Path,
     key = content_hash(settings_hash(settings), hashes, code_hash())
     target = cohort_derivative(work_dir, participant, "FLAIR", space="work", desc="preproc")
     if is_current(target, Key=key) and _are_current(work_dir, participant, paths.get("reference_mask")):
-        return dict(read_json(sidecar_path(target))["Row"])
+        return _known_row(target, _way_to(paths["flair"], work_dir))
     flair = read_image(paths["flair"], "FLAIR")
     t1w = read_image(paths["t1w"], "T1w") if "t1w" in paths else None
     mask = read_mask(paths["brain_mask"], flair, "brain mask") if "brain_mask" in paths else None
-    reference = read_mask(paths["reference_mask"], flair, "reference mask") if "reference_mask" in paths else None
+    check_heads(flair, t1w, whole=mask is None)
+    marked = {name: read_mask(paths[name], flair, name.replace("_", " ")) for name in _READERS if name in paths}
+    reference = marked.get("reference_mask")
     job = _Job(participant, work_dir, settings, paths, hashes)
     case, facts = _with_stored_brain(job, flair, t1w, mask)
     _write(job, case, facts, reference, key)
     return facts["Row"]
 
 
+def _known_row(target: Path, flair: str) -> dict[str, Any]:
+    """Return the row of a case that is prepared; the way to its FLAIR is written anew where the same image now lies elsewhere."""
+    about = sidecar_path(target)
+    known = read_json(about)
+    if known["Flair"] != flair:
+        write_json(about, {**known, "Flair": flair})
+    return dict(known["Row"])
+
+
+def _way_to(flair: Path, work_dir: Path) -> str:
+    """Return the path of a FLAIR as seen from the work folder.
+
+    Real folders on both sides: ``..`` of a path through a link leads elsewhere. A link to the FLAIR itself keeps its name.
+    """
+    return os.path.relpath(flair.parent.resolve() / flair.name, work_dir.resolve())
+
+
 def _with_stored_brain(job: _Job, flair: Image, t1w: Image | None, mask: NDArray[np.bool_] | None) -> tuple[PreparedCase, dict[str, Any]]:
     """Prepare a case; an earlier run's brain mask is taken when nothing that it depends on has changed."""
     settings = job.settings
     affects = {k: v for k, v in as_dict(settings).items() if k not in _NO_BRAIN_SETTINGS}
-    brain_key = content_hash(affects, {k: v for k, v in job.hashes.items() if k != "reference_mask"}, code_hash())
+    brain_key = content_hash(affects, {k: v for k, v in job.hashes.items() if k not in _READERS}, code_hash())
     stored = cohort_derivative(job.work_dir, job.participant, "mask", desc="brain")
     if is_current(stored, BrainKey=brain_key):
         known = read_json(sidecar_path(stored))
@@ -230,10 +253,8 @@ def _write(job: _Job, case: PreparedCase, facts: dict[str, Any], reference: NDAr
     _write_reference(job, case, reference, like)
     target = cohort_derivative(work_dir, participant, "FLAIR", space="work", desc="preproc")
     write_image(target, case.work, like, np.float32)
-    # Real folders on both sides: `..` of a path through a link leads elsewhere. A link to the FLAIR itself keeps its name.
-    flair = os.path.relpath(paths["flair"].parent.resolve() / paths["flair"].name, work_dir.resolve())
-    more = {name: facts[name] for name in ("Row", "Seconds", "Notes", "HasTransform")}
-    write_sidecar(target, sources, plain, {"Key": key, "Flair": flair, "Mean": case.mean, "Sd": case.sd, **more})
+    more = {"Flair": _way_to(paths["flair"], work_dir), **{name: facts[name] for name in ("Row", "Seconds", "Notes", "HasTransform")}}
+    write_sidecar(target, sources, plain, {"Key": key, "Mean": case.mean, "Sd": case.sd, **more})
 
 
 def _write_reference(job: _Job, case: PreparedCase, reference: NDArray[np.bool_] | None, like: Image) -> None:
@@ -242,7 +263,7 @@ def _write_reference(job: _Job, case: PreparedCase, reference: NDArray[np.bool_]
     if reference is None:
         work.unlink(missing_ok=True)
         sidecar_path(work).unlink(missing_ok=True)
-        drop_native_mask(native)
+        drop_derivative(native)
         return
     source, plain = job.paths["reference_mask"], as_dict(job.settings)
     write_image(work, mask_to_work(reference, case.flair.affine, case.work_grid), like, np.uint8)

@@ -108,16 +108,19 @@ def segment_with_shipped(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a case, as `apply_baselines` has them; no rows where nothing
-        ships or the setting is 0.
+        One row a case, as `apply_baselines` has them; no rows (and no masks of
+        an earlier run) where nothing ships or the setting is 0.
     """
     import pandas as pd
 
     from flairnb.network.weights import SHIPPED, shipped_names
     from flairnb.parallel import each_case
+    from flairnb.prepare.cohort import drop_derivative
 
     names, spacing = shipped_names(), run.settings.infer.shipped_spacing_mm
     if not names or not spacing:
+        for mask in steps.native_masks(run, "shipped"):
+            drop_derivative(mask)
         return pd.DataFrame(columns=["participant_id", "method", "status", "reason"])
     cases = steps.prepared_ids(run, "validation")
     return pd.DataFrame(each_case(_network_of, [(run, case, SHIPPED / names[-1], spacing) for case in cases]))
@@ -268,12 +271,16 @@ def _baselines_of(run: Run, participant: str, methods: tuple[str, ...]) -> list[
 
 
 def _apply(run: Run, participant: str, method: str, key: str, find: Callable[[PreparedCase], Found]) -> dict[str, Any]:
-    """Return the row of one case and method; a failure is a row too."""
+    """Return the row of one case and method; a failure is a row too, and what an earlier run found goes."""
+    from flairnb.prepare.cohort import drop_derivative
+
     row = {"participant_id": participant, "method": method, "status": "ok", "reason": ""}
     try:
         return {**row, **_segment(run, participant, method, key, find)}
     except (FlairnbError, OSError) as error:
         logger.warning("%s, %s: %s", participant, method, type(error).__name__)
+        for suffix in ("mask", "probseg"):
+            drop_derivative(cohort_derivative(run.work_dir, participant, suffix, label=steps.LESION, desc=method))
         nothing = dict.fromkeys(("seconds_method", "seconds_native", "lesion_volume_ml", "lesion_count"), np.nan)
         return {**row, "status": "failed", "reason": str(error), **nothing}
 

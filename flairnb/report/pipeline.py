@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flairnb.errors import FlairnbError, WorkFailed
 from flairnb.provenance import write_json
@@ -20,7 +20,10 @@ from flairnb.report import record, sources
 from flairnb.report.chapters import Chapter, choose, maker_of, read_chapters, repository_root
 from flairnb.report.lock import only_run_in
 from flairnb.report.record import Outcome
-from flairnb.report.start import effective_settings, work_dir_of
+from flairnb.report.start import Run, data_dir_of, effective_settings, work_dir_of
+
+if TYPE_CHECKING:
+    from flairnb.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -90,10 +93,11 @@ def run_notebooks(  # noqa: PLR0913 - one argument for each word of the command 
     chapters = read_chapters()
     chosen = choose(chapters, which, from_)
     parameters = _parameters(chosen, profile, sets)
-    settings = effective_settings(profile, int(parameters["seed"]), str(parameters["overrides"]))
+    settings = _place(parameters)
     work_dir = work_dir_of(profile, str(parameters["out_dir"]))
     report = Path(reports_dir) if reports_dir else repository_root() / "reports" / profile
-    keys = _keys(chapters, settings, parameters)
+    run = Run("", settings, settings.seed, work_dir, data_dir_of(settings, str(parameters["data_dir"])), jobs or 1)
+    keys = _keys(chapters, run)
     with only_run_in(work_dir):
         outcomes, failure = _run_chosen(chosen, parameters, keys, work_dir, jobs, force, say)
         index = write_report(chapters, outcomes, settings, parameters, work_dir, report)
@@ -280,6 +284,28 @@ def _parameters(chosen: list[Chapter], profile: str, sets: Iterable[str]) -> dic
     return parameters
 
 
+def _place(parameters: dict[str, Any]) -> Settings:
+    """Return the effective settings, and write all folders out in the parameters: a notebook stands in another folder than its caller.
+
+    A cohort table that is named without a data folder has its own folder for one.
+    """
+    from flairnb.settings import split_words
+
+    profile, seed = str(parameters["profile"]), int(parameters["seed"])
+    settings = effective_settings(profile, seed, str(parameters["overrides"]))
+    folder, named = data_dir_of(settings, str(parameters["data_dir"])), settings.cohort.manifest
+    if folder is None and named and settings.cohort.source == "manifest":
+        table = Path(named).expanduser().absolute()
+        folder = data_dir_of(settings, str(table.parent))
+        others = [word for word in split_words(str(parameters["overrides"])) if not word.startswith("cohort.manifest=")]
+        parameters["overrides"] = " ".join([*others, f"cohort.manifest={table.name}"])  # no folder of this machine in the report
+        settings = effective_settings(profile, seed, parameters["overrides"])
+    parameters["data_dir"] = str(folder or "")
+    if parameters["out_dir"]:
+        parameters["out_dir"] = str(work_dir_of(profile, str(parameters["out_dir"])))
+    return settings
+
+
 def _whole_number(name: str, value: Any) -> int:
     from flairnb.errors import SettingsError
 
@@ -289,12 +315,13 @@ def _whole_number(name: str, value: Any) -> int:
         raise SettingsError(f"{name}: expected a whole number, received {value!r}.") from None
 
 
-def _keys(chapters: list[Chapter], settings: Any, parameters: Mapping[str, Any]) -> dict[str, str]:
+def _keys(chapters: list[Chapter], run: Run) -> dict[str, str]:
     from flairnb.settings import settings_hash
 
     keys: dict[str, str] = {}
+    data = record.data_key(run)
     for chapter in chapters:
         fingerprint = sources.code_fingerprint(chapter.path.read_text(encoding="utf-8"))
         before = {keys[maker] for name in chapter.needs if (maker := maker_of(name)) in keys}
-        keys[chapter.number] = record.chapter_key(chapter, fingerprint, settings_hash(settings), parameters, before)
+        keys[chapter.number] = record.chapter_key(chapter, fingerprint, settings_hash(run.settings), run.seed, data, before)
     return keys

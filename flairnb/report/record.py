@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flairnb.evaluate.ledger import Measured
 from flairnb.provenance import content_hash, machine, read_json, sha256_file, versions, write_json
 from flairnb.report.chapters import Chapter, repository_root
+
+if TYPE_CHECKING:
+    from flairnb.report.start import Run
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def lock_hash() -> str:
     return sha256_file(lock) if lock.is_file() else "absent"
 
 
-def chapter_key(chapter: Chapter, fingerprint: str, settings_hash: str, parameters: Mapping[str, Any], before: Iterable[str]) -> str:
+def chapter_key(chapter: Chapter, fingerprint: str, settings_hash: str, seed: int, data: Any, before: Iterable[str]) -> str:
     """Return a hash of all that a chapter's outputs follow from.
 
     Parameters
@@ -65,20 +69,55 @@ def chapter_key(chapter: Chapter, fingerprint: str, settings_hash: str, paramete
     fingerprint : str
         Of the notebook's text and the code it reaches.
     settings_hash : str
-    parameters : mapping
-        The notebook's parameters; the folders' places do not count.
+    seed : int
+    data : JSON-like
+        What the run's data are, see `data_key`.
     before : iterable of str
         Keys of the chapters whose outputs it reads.
     """
-    data = _data_key(Path(str(parameters["data_dir"]))) if parameters.get("data_dir") else ""
-    return content_hash(chapter.number, fingerprint, settings_hash, parameters.get("seed"), data, sorted(before))
+    return content_hash(chapter.number, fingerprint, settings_hash, seed, data, sorted(before))
 
 
-def _data_key(folder: Path) -> str | list[str]:
-    """Return the hash of a data folder's manifest; without one, what the folder holds at its top."""
-    if (folder / "manifest.tsv").is_file():
-        return sha256_file(folder / "manifest.tsv")
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+def data_key(run: Run) -> list[str]:
+    """Return what changes when a hospital's table, an image or mask that it names, or an outside tool's mask changes.
+
+    Of a table the content counts, of images and masks the size and the time of
+    their last change: hundreds of patients are looked at in a moment. Where the
+    folder lies counts only as seen from the work folder, whose prepared cases keep
+    the way to their FLAIR. A data folder without a table counts by the names
+    at its top; the simulated cohort follows from settings and seed.
+    """
+    from flairnb.folders import files_below
+    from flairnb.report import steps
+    from flairnb.report.external import outside_folder
+
+    known = []
+    if run.data_dir is not None or run.settings.cohort.source == "manifest":
+        known = _table_key(steps.manifest_file(run), steps.data_root(run), run.work_dir) or _names(run.data_dir)
+    outside = outside_folder(run)
+    masks = sorted(files_below(outside)) if outside is not None and outside.is_dir() else []
+    return known + [_stamp(path, path.name) for path in masks]
+
+
+def _table_key(table: Path, root: Path, work_dir: Path) -> list[str]:
+    from flairnb.cohort.manifest import named_files
+
+    if not table.is_file():
+        return []
+    return [sha256_file(table), os.path.relpath(root, work_dir), *(_stamp(root / name, name) for name in named_files(table))]
+
+
+def _names(folder: Path | None) -> list[str]:
+    return [] if folder is None else sorted(path.name for path in folder.iterdir())
+
+
+def _stamp(path: Path, name: str) -> str:
+    """Return a file's name, size and time of last change."""
+    try:
+        about = path.stat()
+    except OSError:
+        return f"{name} absent"
+    return f"{name} {about.st_size} {about.st_mtime_ns}"
 
 
 def reason_to_run(chapter: Chapter, key: str, work_dir: Path) -> str:

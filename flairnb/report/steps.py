@@ -8,10 +8,12 @@ row with its reason and never stops the others.
 from __future__ import annotations
 
 import logging
+import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flairnb.errors import WorkFailed
+from flairnb.errors import FlairnbError, InputError, WorkFailed
 from flairnb.naming import cohort_derivative
 from flairnb.provenance import content_hash, read_json, sha256_file, write_json, write_sidecar
 
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 MODEL = "models/unet"
 LESION = "lesion"
+#: Columns of a manifest with readers' masks, and the ``desc`` of their copies.
+READERS = (("reference_mask", "manual"), ("second_reader_mask", "manual2"))
 
 
 def make_cohort(run: Run) -> pd.DataFrame:
@@ -48,7 +52,7 @@ def make_cohort(run: Run) -> pd.DataFrame:
     if run.settings.cohort.source == "phantom":
         manifest = build_cohort(run.settings, run.work_dir, run.jobs)
     else:
-        manifest = read_manifest(_manifest_file(run), run.data_dir)
+        manifest = read_manifest(manifest_file(run), data_root(run))
     write_manifest(manifest, run.path("manifest.tsv"))
     write_sidecar(run.path("manifest.tsv"), [], as_dict(run.settings.cohort), {"Seed": run.seed, "Notebook": run.notebook})
     return manifest
@@ -69,8 +73,16 @@ def read_cohort(run: Run, split: str | None = None) -> pd.DataFrame:
 
 
 def data_root(run: Run) -> Path:
-    """Return the folder that the manifest's paths start from."""
+    """Return the folder that the manifest's paths start from: the data folder, else that of a hospital's table, else the work folder."""
+    if run.data_dir is None and run.settings.cohort.source == "manifest":
+        return manifest_file(run).parent
     return run.data_dir or run.work_dir
+
+
+def manifest_file(run: Run) -> Path:
+    """Return a hospital's cohort table; one that is not named by its whole path lies in the data folder, else in the work folder."""
+    given = Path(run.settings.cohort.manifest or "manifest.tsv").expanduser()
+    return (run.data_dir or run.work_dir) / given
 
 
 def prepare_images(run: Run) -> pd.DataFrame:
@@ -118,13 +130,19 @@ def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
         One row an epoch, see :func:`flairnb.network.training.train`; also
         ``models/unet/history.csv``.
 
+    Raises
+    ------
+    InputError
+        No training case, or `init` names weights of the folder that is trained.
+
     Notes
     -----
     What the weights follow from (volumes, settings, seed) is kept as a hash
-    beside them: when it changes, training starts again from the beginning.
+    beside them: when it changes, training starts again from the beginning, and
+    the network that was there is kept as ``models/before/unet``.
     """
     from flairnb.network.onednn import configure
-    from flairnb.network.training import train
+    from flairnb.network.training import HISTORY_FILE, train
     from flairnb.settings import settings_hash
 
     configure(run.jobs)
@@ -136,10 +154,29 @@ def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
     model_dir, known = run.path(f"{MODEL}/history.csv").parent, run.path(f"{MODEL}/inputs.json")
     same = known.is_file() and read_json(known)["Key"] == key
     if not same:
+        _put_aside(model_dir, init)
         write_json(known, {"Key": key, "Volumes": [record.name for record in records]})
     history = train(records, settings, model_dir, resume=same, init=init)
-    history.to_csv(model_dir / "history.csv", index=False)
+    history.to_csv(model_dir / HISTORY_FILE, index=False)
     return history
+
+
+def _put_aside(model_dir: Path, init: str | Path | None) -> None:
+    """Clear a model's folder before its new key is written: whenever a run is stopped, what lies there belongs to the key.
+
+    A trained network moves to ``models/before``, so that a mistyped setting costs none.
+    """
+    from flairnb.network.checkpoint import FILE as CHECKPOINT
+
+    if init and Path(init).resolve().is_relative_to(model_dir.resolve()):
+        raise InputError(f"init: expected weights outside the folder that is trained, found {Path(init).name} in it. Copy them elsewhere.")
+    if (model_dir / f"{model_dir.name}.keras").is_file():
+        before = model_dir.parent / "before" / model_dir.name
+        shutil.rmtree(before, ignore_errors=True)
+        before.parent.mkdir(exist_ok=True)
+        model_dir.rename(before)
+    (model_dir / CHECKPOINT).unlink(missing_ok=True)
+    model_dir.mkdir(exist_ok=True)
 
 
 def training_volumes(run: Run) -> list[VolumeRecord]:
@@ -160,57 +197,125 @@ def volume_hashes(records: list[VolumeRecord]) -> list[str]:
 
 
 def score_validation(run: Run) -> CohortScores:
-    """Score all methods' native masks against the reference, and write the tables."""
-    from flairnb.evaluate.cohort import score_cohort
+    """Score all methods' native masks against the reference, and write the tables.
+
+    Only prepared cases whose reference could be read are scored; of the others, each
+    method has a row with status "failed" and the reason, whatever masks an
+    earlier run has left of them.
+    """
+    from flairnb.evaluate.cohort import score_cohort, without_folders
     from flairnb.settings import as_dict
 
-    take_over_masks(run)
-    scores = score_cohort(read_cohort(run, "validation"), run.settings.evaluate, run.work_dir, jobs=run.jobs)
+    cases, taken = read_cohort(run, "validation"), take_over_masks(run)
+    failed = taken[taken["status"] == "failed"]
+    refused = _not_prepared(run, cases) | _reasons(failed, "manual")
+    second = _reasons(failed, "manual2")
+    methods = _methods(run, second)
+    usable = cases[~cases["participant_id"].isin(refused)]
+    found = score_cohort(usable, run.settings.evaluate, run.work_dir, methods, run.jobs)
+    table = _refuse(found.scores, cases, methods, refused)
+    for case, reason in second.items():
+        row = (table["participant_id"] == case) & (table["method"] == "manual2")
+        table.loc[row, ["status", "reason"]] = "failed", without_folders(reason)
+    scores = replace(found, scores=table)
     for path in scores.write(run.path("tables/scores.tsv").parent):
         write_sidecar(path, ["manifest.tsv"], as_dict(run.settings.evaluate), {"Notebook": run.notebook})
     return scores
 
 
-def take_over_masks(run: Run) -> int:
-    """Copy readers' masks of a manifest to where native masks are scored.
+def take_over_masks(run: Run) -> pd.DataFrame:
+    """Copy readers' masks of the prepared validation cases to where native masks are scored.
 
     Phantoms have theirs there already. A mask that was corrected since is
-    copied again; the copy of one that the manifest no longer names is removed.
-    A mask on another grid than its FLAIR is refused by name.
+    copied again; the copy of one that the manifest no longer names, or that
+    cannot be read any more, is removed.
 
     Returns
     -------
-    int
-        Masks written.
+    DataFrame
+        One row a case and reader: participant_id, method ("manual" or
+        "manual2"), status ("written", "unchanged", "none" where no mask is
+        named, or "failed") and reason.
     """
-    from flairnb.prepare.cohort import drop_native_mask
+    import pandas as pd
 
-    written = 0
-    for row in read_cohort(run, "validation").itertuples():
-        for column, name in (("reference_mask", "manual"), ("second_reader_mask", "manual2")):
-            source = str(getattr(row, column, "") or "")
-            target = cohort_derivative(run.work_dir, row.participant_id, "mask", label=LESION, desc=name)
-            if source:
-                written += _take_over(data_root(run) / source, target, data_root(run) / row.flair, f"{row.participant_id} {column}")
-            else:
-                drop_native_mask(target)
-    return written
+    ready = set(prepared_ids(run, "validation"))
+    rows = [
+        (row["participant_id"], name, *_take_over(run, row, column, name))
+        for row in read_cohort(run, "validation").to_dict("records")
+        if row["participant_id"] in ready
+        for column, name in READERS
+    ]
+    return pd.DataFrame(rows, columns=["participant_id", "method", "status", "reason"])
 
 
-def _take_over(source: Path, target: Path, flair_path: Path, what: str) -> bool:
-    """Copy one reader's mask unless that is done; return whether it was written."""
+def _take_over(run: Run, row: dict[str, Any], column: str, name: str) -> tuple[str, str]:
+    """Copy one reader's mask unless that is done; return status and reason."""
     from flairnb.images import read_image, read_mask
-    from flairnb.prepare.cohort import is_taken_over, write_native_mask
+    from flairnb.prepare.cohort import drop_derivative, is_taken_over, write_native_mask
 
-    if is_taken_over(target, source):
-        return False
-    flair, sha256 = read_image(flair_path, "FLAIR"), sha256_file(source)
-    write_native_mask(target, read_mask(source, like=flair, what=what), flair, source, sha256)
-    return True
+    participant, given = row["participant_id"], str(row.get(column) or "")
+    target = cohort_derivative(run.work_dir, participant, "mask", label=LESION, desc=name)
+    if not given:
+        drop_derivative(target)
+        return "none", ""
+    source = data_root(run) / given
+    try:
+        if is_taken_over(target, source):
+            return "unchanged", ""
+        flair, sha256 = read_image(data_root(run) / row["flair"], "FLAIR"), sha256_file(source)
+        write_native_mask(target, read_mask(source, like=flair, what=f"{participant} {column}"), flair, source, sha256)
+    except (FlairnbError, OSError) as error:
+        logger.warning("%s, %s: %s", participant, column, type(error).__name__)
+        drop_derivative(target)
+        return "failed", str(error)
+    return "written", ""
 
 
-def _manifest_file(run: Run) -> Path:
-    given = run.settings.cohort.manifest
-    if given and Path(given).is_absolute():
-        return Path(given)
-    return data_root(run) / (given or "manifest.tsv")
+def native_masks(run: Run, method: str = "*") -> list[Path]:
+    """Return the native lesion masks that the work folder holds, of one method (the ``desc``) or all."""
+    folder = run.work_dir / "derivatives" / "flairnb"
+    return sorted(folder.glob(f"sub-*/anat/sub-*_label-{LESION}_desc-{method}_mask.nii.gz"))
+
+
+def _not_prepared(run: Run, cases: pd.DataFrame) -> dict[str, str]:
+    """Return why validation cases are not prepared, by participant."""
+    table = run.table("tables/preparation.tsv")
+    known = table[table["status"] != "ok"].set_index("participant_id")["reason"].to_dict()
+    ready = set(prepared_ids(run, "validation"))
+    return {
+        case: str(known.get(case, f"{case}: expected a prepared case, found none. Run notebook 02 again."))
+        for case in cases["participant_id"]
+        if case not in ready
+    }
+
+
+def _reasons(failed: pd.DataFrame, method: str) -> dict[str, str]:
+    return failed[failed["method"] == method].set_index("participant_id")["reason"].to_dict()
+
+
+def _methods(run: Run, second: dict[str, str]) -> list[str]:
+    """Return the methods to score: those that left masks, and the second reader also where no mask of theirs can be used."""
+    from flairnb.evaluate.cohort import find_methods
+
+    found = list(find_methods(run.work_dir))
+    return found if not second or "manual2" in found else ["manual2", *found]
+
+
+def _refuse(table: pd.DataFrame, cases: pd.DataFrame, methods: list[str], reasons: dict[str, str]) -> pd.DataFrame:
+    """Add a row for each refused case and method; all in the order of the manifest."""
+    import pandas as pd
+
+    from flairnb.evaluate.cohort import without_folders
+
+    if not reasons or not methods:
+        return table
+    carried = cases[cases["participant_id"].isin(reasons)][[name for name in cases.columns if name in table.columns]]
+    rows = [
+        {**row, "method": method, "status": "failed", "reason": without_folders(reasons[row["participant_id"]])}
+        for row in carried.to_dict("records")
+        for method in methods
+    ]
+    order = {case: place for place, case in enumerate(cases["participant_id"])}
+    both = pd.concat([table, pd.DataFrame(rows)], ignore_index=True)
+    return both.sort_values("participant_id", key=lambda names: names.map(order), kind="stable", ignore_index=True)

@@ -41,10 +41,20 @@ def test_a_mask_on_another_grid_is_refused_by_name(tmp_path, flair):
         read_external(path, flair, "sub-1")
 
 
-def test_names_of_our_own_methods_are_refused(tmp_path, flair):
-    write(tmp_path, "sub-1_desc-unet_mask.nii.gz", flair)
+@pytest.mark.parametrize(
+    "name", ["manual", "manual2", "unet", "shipped", "lga", "lga03", "lpa", "bianca", "threshold", "brain", "UNET", "Shipped"]
+)
+def test_names_of_our_own_methods_are_refused(name, tmp_path, flair):
+    write(tmp_path, f"sub-1_desc-{name}_mask.nii.gz", flair)
     with pytest.raises(InputError, match="Rename it"):
         find_tools(tmp_path)
+
+
+def test_every_method_of_the_tables_is_a_name_of_our_own():
+    from flairnb.baselines.external import RESERVED
+    from flairnb.evaluate.cohort import METHOD_ORDER, REFERENCE
+
+    assert {REFERENCE, *METHOD_ORDER} <= RESERVED
 
 
 def test_two_masks_of_one_tool_and_person_are_refused(tmp_path, flair):

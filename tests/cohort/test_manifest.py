@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from flairnb.cohort.columns import COLUMNS, NAMES, columns_markdown
 from flairnb.cohort.diagnoses import DIAGNOSIS_KEYS
-from flairnb.cohort.manifest import PROBLEM_COLUMNS, read_manifest, write_manifest
+from flairnb.cohort.manifest import PROBLEM_COLUMNS, named_files, read_manifest, write_manifest
 from flairnb.cohort.roster import draw_full_roster
 from flairnb.errors import InputError, ManifestError, MissingDataError
 
@@ -138,6 +138,13 @@ def test_a_file_named_twice_is_a_duplicate(write):
     assert problems[["row", "column", "problem"]].values.tolist() == [[3, "flair", "stands already in line 2"]]
 
 
+@pytest.mark.parametrize("again", ["./{}", "b/../{}", "sub-a1/.././{}", "b//..//{}"])
+def test_a_file_written_in_two_ways_is_a_duplicate(write, again):
+    second = {"participant_id": "sub-b", "flair": again.format(GOOD["flair"]), "reference_mask": "b/mask.nii.gz"}
+    problems = problems_of(write(GOOD, GOOD | second))
+    assert problems[["row", "column", "value", "problem"]].values.tolist() == [[3, "flair", second["flair"], "stands already in line 2"]]
+
+
 def test_a_healthy_brain_needs_no_mask_and_a_diseased_one_does(write):
     assert len(read_manifest(write(GOOD | {"diagnosis": "HEALTHY", "reference_mask": ""}))) == 1
     assert problems_of(write(GOOD | {"reference_mask": ""}))["column"].tolist() == ["reference_mask"]
@@ -198,6 +205,73 @@ def test_a_row_with_more_cells_than_the_header_is_refused_by_its_line(write):
         with pytest.raises(InputError, match=r"cohort\.tsv: expected rows of 10 cells, .* found more in line 4\.") as caught:
             read_manifest(path)
         assert "\n" not in str(caught.value)
+
+
+HEALTHY = "participant_id{0}diagnosis{0}split{0}model{0}note{0}flair\n"
+
+
+def healthy(separator: str, *cells: tuple[str, str]) -> str:
+    """A table of healthy people; of each, how model and note are written."""
+    rows = [f"sub-{n}{{0}}HEALTHY{{0}}train{{0}}{model}{{0}}{note}{{0}}{n}.nii.gz" for n, (model, note) in enumerate(cells, start=1)]
+    return (HEALTHY + "\n".join(rows) + "\n").format(separator)
+
+
+DITTO = '"'
+
+
+@pytest.mark.parametrize("name", ["cohort.tsv", "cohort.csv"])
+@pytest.mark.parametrize(
+    ("cells", "line"),
+    [
+        ([("Avanto", "x"), (DITTO, "x"), ("Skyra", "x"), (DITTO, "x"), ("Avanto", "x")], 3),  # would lose a participant between the two
+        ([("Avanto", "x"), (DITTO, DITTO), ("Skyra", "x")], 3),  # would join two cells
+        ([("Avanto", "x"), ("Skyra", f" {DITTO} ")], 3),
+        ([("Avanto", "x"), ("Skyra", '"never closed')], 3),
+        ([("Avanto", "x"), ("Skyra", '"two\nlines"')], 3),  # Alt+Enter within a cell
+        ([("Avanto", "x"), ("Skyra", '""""')], 3),  # a ditto mark as a spreadsheet exports it
+    ],
+)
+def test_ditto_marks_and_cells_over_several_lines_are_refused_by_their_line(cells, line, name, tmp_path):
+    path = tmp_path / name
+    path.write_text(healthy("," if name.endswith(".csv") else "\t", *cells), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"{name}: expected .* found in line {line} a quotation mark .* ditto") as caught:
+        read_manifest(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_quotation_marks_that_join_cells_of_one_row_are_refused(tmp_path):
+    path = tmp_path / "cohort.tsv"
+    path.write_text(healthy("\t", ('" same', '" same')), encoding="utf-8")
+    with pytest.raises(InputError, match=r"found in line 2 a quotation mark"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("name", ["cohort.tsv", "cohort.csv"])
+@pytest.mark.parametrize(("written", "read"), [('"Siemens, Skyra"', "Siemens, Skyra"), ('"the ""old"" one"', 'the "old" one'), ('""', "")])
+def test_a_spreadsheets_balanced_quotation_marks_are_taken_off(written, read, name, tmp_path):
+    path = tmp_path / name
+    for n in (1, 2):
+        (tmp_path / f"{n}.nii.gz").touch()
+    path.write_text(healthy("," if name.endswith(".csv") else "\t", (written, written), (written, "x")), encoding="utf-8")
+    table = read_manifest(path)
+    assert table["model"].tolist() == [read, read] and table["note"].tolist() == [read, "x"]
+    pd.testing.assert_frame_equal(read_manifest(write_manifest(table, tmp_path / "again.tsv")), table)
+
+
+def test_inches_stay_as_they_are_and_a_tab_within_a_cell_is_a_blank(tmp_path):
+    path = tmp_path / "cohort.csv"
+    for n in (1, 2):
+        (tmp_path / f"{n}.nii.gz").touch()
+    path.write_text(healthy(",", ('5" coil', "a"), ('8" coil', '"left\tright"')), encoding="utf-8")
+    table = read_manifest(path)
+    assert table["model"].tolist() == ['5" coil', '8" coil'] and table["note"].tolist() == ["a", "left right"]
+    pd.testing.assert_frame_equal(read_manifest(write_manifest(table, tmp_path / "again.tsv")), table)
+
+
+def test_the_files_that_a_table_names_are_listed_also_where_it_has_faults(write, tmp_path):
+    path = write(GOOD | {"diagnosis": "Suzac", "t1w": "n/a"}, GOOD | {"flair": "gone.nii.gz", "reference_mask": ""})
+    assert named_files(path) == [GOOD["flair"], "gone.nii.gz", GOOD["reference_mask"]]
+    assert named_files(tmp_path / "none.tsv") == []
 
 
 @pytest.mark.parametrize("again", ["flair", "flair ", " flair"])

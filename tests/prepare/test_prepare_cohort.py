@@ -11,7 +11,7 @@ from flairnb.errors import MissingDataError
 from flairnb.images import Image, read_mask, write_image
 from flairnb.naming import cohort_derivative, sidecar_path
 from flairnb.prepare.cohort import prepare_cohort, read_prepared, read_work
-from flairnb.provenance import write_json
+from flairnb.provenance import read_json, write_json
 from flairnb.settings import load
 
 pytest.importorskip("ants")
@@ -197,3 +197,59 @@ def test_a_flair_that_is_itself_a_link_keeps_its_name(small, tmp_path):
     (data / "sub-1_FLAIR.nii.gz").symlink_to(tmp_path / "store" / "4711.nii.gz")
     prepare(table, tmp_path / "work", data)
     assert read_prepared(tmp_path / "work", "sub-1").flair.path.name == "sub-1_FLAIR.nii.gz"
+
+
+def test_a_flair_that_was_moved_is_found_again_and_nothing_is_computed_anew(small, tmp_path):
+    data, table, _ = small
+    prepare(table, tmp_path / "work", data)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.nii.gz")}
+    (data / "renamed").mkdir()
+    (data / "sub-1_FLAIR.nii.gz").rename(data / "renamed" / "4711.nii.gz")
+    prepare(table.assign(flair="renamed/4711.nii.gz"), tmp_path / "work", data)
+    assert read_prepared(tmp_path / "work", "sub-1").flair.path.name == "4711.nii.gz"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.nii.gz")} == files
+    data.rename(tmp_path / "elsewhere")
+    prepare(table.assign(flair="renamed/4711.nii.gz"), tmp_path / "work", tmp_path / "elsewhere")
+    assert read_prepared(tmp_path / "work", "sub-1").flair.shape == SMALL
+
+
+def refused(table, work, data) -> str:
+    done = prepare_cohort(table, FAST, work, data_root=data)
+    assert done["status"].tolist() == ["failed"]
+    return done["reason"].iloc[0]
+
+
+def test_what_one_patient_is_refused_for_is_refused_in_a_cohort(small, tmp_path):
+    from flairnb.images import read_image
+
+    data, table, _ = small
+    shutil.copy(data / "sub-1_FLAIR.nii.gz", data / "copy.nii.gz")
+    for t1w in ("sub-1_FLAIR.nii.gz", "copy.nii.gz"):
+        assert "expected another image than the FLAIR" in refused(table.assign(t1w=t1w), tmp_path / "work", data)
+    flair = read_image(data / "sub-1_FLAIR.nii.gz")
+    hounsfield = np.where(read_mask(data / "brain.nii.gz"), 40.0, -1000.0) + flair.data / 100
+    write_image(data / "ct.nii.gz", hounsfield.astype(np.float32), flair)
+    assert "a CT in Hounsfield units" in refused(table.assign(flair="ct.nii.gz"), tmp_path / "work", data)
+    assert "T1w: expected an MR image" in refused(table.assign(t1w="ct.nii.gz"), tmp_path / "work", data)
+
+
+def test_a_second_readers_mask_that_cannot_be_used_is_known_before_training(small, tmp_path):
+    data, table, _ = small
+    brain = read_mask(data / "brain.nii.gz")
+    write_image(data / "two.nii.gz", brain, Image(brain.astype(np.float32), np.diag([-4.0, 4.2, 12.0, 1.0])), np.uint8)
+    named = table.assign(second_reader_mask="two.nii.gz")
+    assert "second reader mask two.nii.gz" in refused(named, tmp_path / "work", data)
+    shutil.copy(data / "lesion.nii.gz", data / "two.nii.gz")
+    prepare(named, tmp_path / "work", data)
+    (data / "two.nii.gz").write_bytes(b"half")
+    assert "two.nii.gz" in refused(named, tmp_path / "work", data)
+
+
+def test_another_second_reader_leaves_the_stored_brain_current(small, tmp_path):
+    data, table, _ = small
+    about = sidecar_path(cohort_derivative(tmp_path / "work", "sub-1", "mask", desc="brain"))
+    prepare(table, tmp_path / "work", data)
+    before = read_json(about)["BrainKey"]
+    shutil.copy(data / "lesion.nii.gz", data / "two.nii.gz")
+    prepare(table.assign(second_reader_mask="two.nii.gz"), tmp_path / "work", data)
+    assert read_json(about)["BrainKey"] == before

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 
-from flairnb.errors import SettingsError, WorkFailed
+from flairnb.cli import call
+from flairnb.errors import MissingDataError, SettingsError, WorkFailed
 from flairnb.report import chapters as chapters_module
-from flairnb.report import pipeline, sources
+from flairnb.report import pipeline, record, sources
 
 HEADER = """# ---
 # jupyter:
@@ -202,17 +205,168 @@ def test_set_words_without_an_equals_sign_are_refused():
         sources.split_sets(["train.epochs"])
 
 
+def data_key(data_dir, work_dir, **sets):
+    from flairnb import settings
+    from flairnb.report.record import data_key
+    from flairnb.report.start import Run
+
+    return data_key(Run("00", settings.load("smoke", sets), 1, work_dir, data_dir, 1))
+
+
 def test_a_data_folder_without_a_manifest_counts_by_what_it_holds_not_by_its_place(tmp_path):
-    from flairnb.report.chapters import read_chapters
-    from flairnb.report.record import chapter_key
-
-    chapter = read_chapters()[0]
-
-    def key(folder):
-        return chapter_key(chapter, "code", "settings", {"seed": 1, "data_dir": str(folder) if folder else ""}, ())
-
     for place in ("here", "there"):
         (tmp_path / place / "simvent").mkdir(parents=True)
-    assert key(tmp_path / "here") == key(tmp_path / "there") != key(None)
+    here, there, none = (data_key(folder, tmp_path / "work") for folder in (tmp_path / "here", tmp_path / "there", None))
+    assert here == there != none
     (tmp_path / "there" / "brats21").mkdir()
-    assert key(tmp_path / "here") != key(tmp_path / "there")
+    assert data_key(tmp_path / "here", tmp_path / "work") != data_key(tmp_path / "there", tmp_path / "work")
+
+
+def test_the_data_of_a_chapter_are_part_of_its_key():
+    chapter = chapters_module.read_chapters()[0]
+    keys = [record.chapter_key(chapter, "code", "settings", 1, data, ()) for data in ([], ["a"], ["b"], ["a"])]
+    assert keys[1] == keys[3] and len(set(keys)) == 3
+
+
+@pytest.fixture
+def hospital(tmp_path):
+    """A hospital's data folder: a table and the two files that it names."""
+    folder = tmp_path / "data"
+    (folder / "images").mkdir(parents=True)
+    for name in ("FLAIR.nii", "mask.nii"):
+        (folder / "images" / name).write_bytes(b"as it was")
+    rows = ["participant_id\tdiagnosis\tsplit\tflair\treference_mask", "sub-1\tMSA\ttrain\timages/FLAIR.nii\timages/mask.nii"]
+    (folder / "cohort.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def executed(book, monkeypatch):
+    """Leave out the notebook itself; the parameters that each execution was handed."""
+    handed = []
+
+    def execute(chapter, parameters, output, _jobs, _timeout):
+        import nbformat
+
+        handed.append(dict(parameters))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(), output)
+
+    monkeypatch.setattr(pipeline, "execute", execute)
+    return handed
+
+
+def edit(path, text, seconds=5):
+    """Change a file without changing its size, later than it was written."""
+    before = path.stat()
+    path.write_bytes(text)
+    assert path.stat().st_size == before.st_size
+    os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns + seconds * 10**9))
+
+
+def test_a_corrected_table_or_mask_is_no_unchanged_input(executed, hospital, tmp_path):
+    words = ["cohort.source=manifest", f"cohort.manifest={hospital / 'cohort.tsv'}"]
+
+    def status():
+        result, _ = run(tmp_path, *words)
+        return result.outcomes[0].status
+
+    assert [status(), status()] == ["done", "skipped"]
+    edit(hospital / "images" / "mask.nii", b"corrected")
+    assert [status(), status()] == ["done", "skipped"]
+    (hospital / "notes.txt").write_text("not named by the table")
+    assert status() == "skipped"
+    table = hospital / "cohort.tsv"
+    table.write_text(table.read_text().replace("MSA", "HGG"), encoding="utf-8")
+    assert [status(), status()] == ["done", "skipped"]
+    (hospital / "images" / "FLAIR.nii").unlink()
+    assert status() == "done"
+
+
+def test_a_hospitals_folder_counts_as_seen_from_the_work_folder(hospital, tmp_path):
+    """Prepared cases keep the way to their FLAIR: they must be looked at again when it changes."""
+    sets = {"cohort.source": "manifest", "cohort.manifest": "cohort.tsv"}
+    first = data_key(hospital, tmp_path / "work", **sets)
+    assert data_key(hospital, tmp_path / "other" / "work", **sets) != first
+    (tmp_path / "all").mkdir()
+    hospital.rename(tmp_path / "all" / "data")
+    assert data_key(tmp_path / "all" / "data", tmp_path / "all" / "work", **sets) == first
+
+
+def test_an_outside_tools_mask_that_was_made_again_is_no_unchanged_input(tmp_path):
+    mask = tmp_path / "outside" / "sub-1_desc-lstai_mask.nii.gz"
+    mask.parent.mkdir()
+    mask.write_bytes(b"one")
+    sets = {"baselines.external": str(mask.parent)}
+    first = data_key(None, tmp_path / "work", **sets)
+    assert data_key(None, tmp_path / "work", **sets) == first != data_key(None, tmp_path / "work")
+    edit(mask, b"two")
+    assert data_key(None, tmp_path / "work", **sets) != first
+
+
+@pytest.mark.parametrize("by", ["word", "environment"])
+def test_folders_are_the_callers_not_the_notebooks(by, executed, hospital, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLAIRNB_DATA_DIR", "data" if by == "environment" else "nowhere")
+    words = ["data_dir=data"] if by == "word" else []
+    pipeline.run_notebooks("all", "smoke", sets=["out_dir=here/work", "cohort.source=manifest", *words], reports_dir=tmp_path / "report")
+    assert (executed[0]["data_dir"], executed[0]["out_dir"]) == (str(hospital), str(tmp_path / "here" / "work"))
+    assert (tmp_path / "here" / "work" / "runs" / "07_first.ipynb").is_file()
+
+
+@pytest.mark.parametrize("named", ["data/cohort.tsv", "{}/data/cohort.tsv", "~/data/cohort.tsv"])
+def test_a_table_named_alone_brings_its_own_folder(named, executed, hospital, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run(tmp_path, "cohort.source=manifest", f"cohort.manifest={named.format(tmp_path)}", "train.epochs=2")
+    handed = executed[0]
+    assert handed["data_dir"] == str(hospital)
+    settings = pipeline.effective_settings("smoke", 1, handed["overrides"])
+    assert (settings.cohort.manifest, settings.train.epochs) == ("cohort.tsv", 2)
+    assert str(tmp_path) not in (tmp_path / "report" / "run.json").read_text()
+
+
+def test_a_data_folder_that_is_not_there_is_refused_before_anything_runs(executed, tmp_path):
+    with pytest.raises(MissingDataError, match="none at 'nowhere'"):
+        run(tmp_path, f"data_dir={tmp_path / 'nowhere'}")
+    assert executed == [] and not (tmp_path / "work").exists()
+
+
+READS_A_COHORT = (
+    HEADER
+    + """# %% [markdown]
+# # Cohort
+#
+# **Is the table read, and read again by the next chapter?**
+
+# %% tags=["parameters"]
+profile: str = "demo"  # which profile
+seed: int = 2019  # seed of all draws
+data_dir: str = ""  # your data
+out_dir: str = ""  # the work folder
+overrides: str = ""  # settings to change
+
+# %%
+import flairnb
+from flairnb.report import steps
+
+steps.make_cohort(flairnb.start("01", profile, seed, data_dir, out_dir, overrides))
+run = flairnb.start("02", profile, seed, data_dir, out_dir, overrides)
+cohort = steps.read_cohort(run)
+run.save(cohort.assign(is_there=[(steps.data_root(run) / name).is_file() for name in cohort["flair"]]), "tables/seen.tsv")
+"""
+)
+
+
+@pytest.mark.slow
+def test_the_readmes_command_for_a_hospitals_cohort_works(book, hospital, tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^flairnb (run .*cohort\.manifest=\S+)", readme, flags=re.MULTILINE)
+    words = line.replace("/data/cohort.tsv", str(hospital / "cohort.tsv")).split()
+    assert str(hospital) in words[-1] and "paper" in words
+    (book / "07_first.py").unlink()
+    (book / "01_cohort.py").write_text(READS_A_COHORT, encoding="utf-8")
+    monkeypatch.setattr(pipeline, "repository_root", lambda: tmp_path)
+    assert call([*words, "--set", f"out_dir={tmp_path / 'work'}"]) == 0
+    seen = (tmp_path / "work" / "tables" / "seen.tsv").read_text().splitlines()
+    assert len(seen) == 2 and seen[1].startswith("sub-1\t") and seen[1].endswith("\tTrue")

@@ -1,4 +1,4 @@
-"""The steps of a run that copy readers' masks."""
+"""The steps of a run: where a hospital's data lie, readers' masks, scores, and a training that is stopped."""
 
 from __future__ import annotations
 
@@ -8,13 +8,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flairnb.errors import GeometryError
+from flairnb import settings
+from flairnb.errors import InputError
 from flairnb.images import Image, read_mask, write_image
 from flairnb.naming import cohort_derivative, sidecar_path
-from flairnb.provenance import is_current, sha256_file, write_json
+from flairnb.provenance import is_current, sha256_file, write_json, write_sidecar
 from flairnb.report import steps
+from flairnb.report.start import Run
 
 SHAPE = (7, 8, 9)
+
+
+def make_run(work_dir, data_dir=None, **sets) -> Run:
+    return Run("05", settings.load("smoke", {"cohort.source": "manifest", **sets}), 2019, work_dir, data_dir, 1)
+
+
+def prepared(run: Run, **reasons: str) -> None:
+    """Write the table of notebook 02: each case with its reason, "" where it was prepared."""
+    rows = [{"participant_id": f"sub-{name}", "status": "failed" if why else "ok", "reason": why} for name, why in reasons.items()]
+    pd.DataFrame(rows).to_csv(run.path("tables/preparation.tsv"), sep="\t", index=False)
 
 
 @pytest.fixture
@@ -32,31 +44,53 @@ def cohort(tmp_path, rng, oblique_affine, monkeypatch):
     mark("one.nii.gz", 3)
     mark("two.nii.gz", 5)
     row = {"participant_id": "sub-1", "flair": "FLAIR.nii.gz", "reference_mask": "one.nii.gz", "second_reader_mask": "two.nii.gz"}
-    run = SimpleNamespace(work_dir=tmp_path / "work", data_dir=data)
-    monkeypatch.setattr(steps, "read_cohort", lambda _run, _split: pd.DataFrame([row]))
-    return SimpleNamespace(run=run, row=row, mark=mark, data=data)
+    rows = [row]
+    run = make_run(tmp_path / "work", data)
+    prepared(run, **{"1": ""})
+    monkeypatch.setattr(steps, "read_cohort", lambda _run, _split: pd.DataFrame(rows))
+    return SimpleNamespace(run=run, row=row, rows=rows, mark=mark, data=data, flair=flair)
 
 
-def target(run, name):
-    return cohort_derivative(run.work_dir, "sub-1", "mask", label="lesion", desc=name)
+def target(run, name, who="sub-1"):
+    return cohort_derivative(run.work_dir, who, "mask", label="lesion", desc=name)
 
 
 def voxels(run, name):
     return int(np.count_nonzero(read_mask(target(run, name))))
 
 
+def taken(run) -> dict[str, str]:
+    return steps.take_over_masks(run).set_index("method")["status"].to_dict()
+
+
+def find(cohort, method: str, who: str = "sub-1", voxels: int = 3) -> None:
+    """Leave a method's mask as an earlier run has written it."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask.flat[:voxels] = 1
+    write_image(target(cohort.run, method, who), mask, cohort.flair, np.uint8)
+    write_sidecar(target(cohort.run, method, who), [], extra={"Key": "k", "Row": {}})
+
+
+def scored(run) -> dict[tuple[str, str], tuple[str, str]]:
+    table = steps.score_validation(run).scores
+    written = pd.read_csv(run.path("tables/scores.tsv"), sep="\t", keep_default_na=False)
+    assert written["status"].tolist() == table["status"].tolist()
+    return {(row.participant_id, row.method): (row.status, row.reason) for row in table.itertuples()}
+
+
 def test_masks_are_copied_once_and_again_after_a_correction(cohort):
-    assert steps.take_over_masks(cohort.run) == 2 and steps.take_over_masks(cohort.run) == 0
+    assert taken(cohort.run) == {"manual": "written", "manual2": "written"}
+    assert taken(cohort.run) == {"manual": "unchanged", "manual2": "unchanged"}
     assert (voxels(cohort.run, "manual"), voxels(cohort.run, "manual2")) == (3, 5)
     cohort.mark("two.nii.gz", 11)
-    assert steps.take_over_masks(cohort.run) == 1 and voxels(cohort.run, "manual2") == 11
+    assert taken(cohort.run) == {"manual": "unchanged", "manual2": "written"} and voxels(cohort.run, "manual2") == 11
     assert is_current(target(cohort.run, "manual2"), SourceSha256=sha256_file(cohort.data / "two.nii.gz"))
 
 
 def test_the_copy_of_a_mask_that_is_no_longer_named_goes(cohort):
     steps.take_over_masks(cohort.run)
     cohort.row["second_reader_mask"] = ""
-    assert steps.take_over_masks(cohort.run) == 0
+    assert taken(cohort.run) == {"manual": "unchanged", "manual2": "none"}
     assert not target(cohort.run, "manual2").exists() and not sidecar_path(target(cohort.run, "manual2")).exists()
     assert voxels(cohort.run, "manual") == 3
 
@@ -67,16 +101,146 @@ def test_phantoms_masks_stay_as_they_are(cohort):
     (cohort.data / "two.nii.gz").rename(place)
     write_json(sidecar_path(place), {"Type": "Lesion", "Simulated": True})
     before = place.read_bytes(), sidecar_path(place).read_bytes()
-    cohort.run.data_dir = cohort.run.work_dir
+    run = make_run(cohort.run.work_dir, cohort.run.work_dir)
     for name in ("FLAIR.nii.gz", "one.nii.gz"):
-        (cohort.data / name).rename(cohort.run.work_dir / name)
-    for named in (str(place.relative_to(cohort.run.work_dir)), ""):
+        (cohort.data / name).rename(run.work_dir / name)
+    for named in (str(place.relative_to(run.work_dir)), ""):
         cohort.row["second_reader_mask"] = named
-        steps.take_over_masks(cohort.run)
+        assert steps.take_over_masks(run)["status"].tolist()[1] == ("unchanged" if named else "none")
         assert (place.read_bytes(), sidecar_path(place).read_bytes()) == before
 
 
-def test_a_mask_on_another_grid_is_refused_by_name(cohort, oblique_affine):
-    cohort.mark("two.nii.gz", 5, oblique_affine @ np.diag([1, 1, 1.2, 1]))
-    with pytest.raises(GeometryError, match="sub-1 second_reader_mask"):
-        steps.take_over_masks(cohort.run)
+@pytest.mark.parametrize("column", ["reference_mask", "second_reader_mask"])
+@pytest.mark.parametrize("fault", ["another grid", "damaged", "gone"])
+def test_a_mask_that_cannot_be_used_is_a_row_with_its_reason_and_leaves_no_older_copy(column, fault, cohort, oblique_affine):
+    find(cohort, "unet")
+    steps.take_over_masks(cohort.run)
+    name, method = cohort.row[column], "manual" if column == "reference_mask" else "manual2"
+    if fault == "another grid":
+        cohort.mark(name, 5, oblique_affine @ np.diag([1, 1, 1.2, 1]))
+    elif fault == "damaged":
+        (cohort.data / name).write_bytes(b"half")
+    else:
+        (cohort.data / name).unlink()
+    rows = steps.take_over_masks(cohort.run).set_index("method")
+    assert rows.loc[method, "status"] == "failed" and name in rows.loc[method, "reason"]
+    assert not target(cohort.run, method).exists() and not sidecar_path(target(cohort.run, method)).exists()
+    found = scored(cohort.run)
+    assert found["sub-1", "manual2"][0] == "failed" and name in found["sub-1", "manual2"][1]
+    assert (found["sub-1", "unet"][0] == "ok") == (method == "manual2"), "without a reference nothing can be scored"
+    assert str(cohort.data) not in str(found)
+
+
+def test_a_flair_that_is_damaged_after_preparation_is_a_row_and_no_end(cohort):
+    (cohort.data / "FLAIR.nii.gz").write_bytes(b"half")
+    rows = steps.take_over_masks(cohort.run)
+    assert rows["status"].tolist() == ["failed", "failed"] and rows["reason"].str.contains("FLAIR.nii.gz").all()
+
+
+def test_only_prepared_cases_are_scored_whatever_masks_are_left_of_the_others(cohort):
+    cohort.rows.append({**cohort.row, "participant_id": "sub-2", "flair": "gone.nii.gz", "diagnosis": "MSA"})
+    cohort.rows.append({**cohort.row, "participant_id": "sub-3", "diagnosis": "MSA"})
+    prepared(cohort.run, **{"1": "", "2": f"FLAIR: cannot read {cohort.data}/FLAIR.nii.gz."})
+    for who in ("sub-1", "sub-2", "sub-3"):
+        for method in ("unet", "manual", "manual2"):
+            find(cohort, method, who)
+    found = scored(cohort.run)
+    assert found["sub-1", "unet"] == ("ok", "")
+    assert found["sub-2", "unet"] == found["sub-2", "manual2"] == ("failed", "FLAIR: cannot read FLAIR.nii.gz.")
+    assert found["sub-3", "unet"][0] == "failed" and "Run notebook 02 again" in found["sub-3", "unet"][1]
+    assert [who for who, _ in found] == ["sub-1", "sub-1", "sub-2", "sub-2", "sub-3", "sub-3"]
+    lesions = pd.read_csv(cohort.run.path("tables/lesions.tsv"), sep="\t")
+    assert set(lesions["participant_id"]) == {"sub-1"}
+
+
+def test_a_table_named_by_its_whole_path_has_its_own_folder_for_a_data_root(tmp_path):
+    named = make_run(tmp_path / "work", **{"cohort.manifest": str(tmp_path / "data" / "cohort.tsv")})
+    assert steps.manifest_file(named) == tmp_path / "data" / "cohort.tsv" and steps.data_root(named) == tmp_path / "data"
+    given = make_run(tmp_path / "work", tmp_path / "other", **{"cohort.manifest": "tables/cohort.tsv"})
+    assert steps.manifest_file(given) == tmp_path / "other" / "tables" / "cohort.tsv" and steps.data_root(given) == tmp_path / "other"
+    phantom = make_run(tmp_path / "work", **{"cohort.source": "phantom"})
+    assert steps.data_root(phantom) == tmp_path / "work"
+
+
+def test_a_hospitals_cohort_is_read_by_the_next_notebook(tmp_path):
+    for name in ("FLAIR.nii.gz", "mask.nii.gz"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    table = tmp_path / "data" / "cohort.tsv"
+    table.write_text(
+        "participant_id\tdiagnosis\tsplit\tflair\treference_mask\nsub-1\tMSA\ttrain\tFLAIR.nii.gz\tmask.nii.gz\n", encoding="utf-8"
+    )
+    run = make_run(tmp_path / "work", **{"cohort.manifest": str(table)})
+    steps.make_cohort(run)
+    assert steps.read_cohort(run, "train")["flair"].tolist() == ["FLAIR.nii.gz"]
+
+
+@pytest.fixture
+def training(tmp_path, monkeypatch):
+    """A run with one training volume; `train` stops at its first step or leaves weights, and lists what it found there."""
+    from flairnb.network import onednn
+    from flairnb.network import training as room
+
+    run = make_run(tmp_path / "work")
+    volume, found = tmp_path / "volume.npy", []
+    volume.write_bytes(b"one")
+    record = SimpleNamespace(name="sub-1", image=volume, mask=volume)
+    monkeypatch.setattr(steps, "training_volumes", lambda _run: [record])
+    monkeypatch.setattr(onednn, "configure", lambda _jobs: None)
+    model_dir = run.work_dir / "models" / "unet"
+
+    def train(_records, _settings, folder, resume, init):
+        assert folder == model_dir
+        found.append((resume, sorted(path.name for path in folder.iterdir())))
+        if train.stopped:
+            raise KeyboardInterrupt
+        for name in ("checkpoint.npz", "unet.keras", "settings.json"):
+            (folder / name).write_bytes(volume.read_bytes())
+        return pd.DataFrame({"epoch": [1]})
+
+    train.stopped = False
+    monkeypatch.setattr(room, "train", train)
+    return SimpleNamespace(run=run, volume=volume, train=train, found=found, folder=model_dir)
+
+
+@pytest.mark.parametrize("change", ["data", "init", "settings"])
+def test_a_training_that_is_stopped_at_its_first_step_never_ends_in_the_network_of_other_inputs(change, training, tmp_path):
+    from dataclasses import replace
+
+    run, init = training.run, None
+    steps.train_network(run)
+    if change == "data":
+        training.volume.write_bytes(b"two")
+    elif change == "init":
+        init = "robust"
+    else:
+        run = replace(run, settings=replace(run.settings, train=replace(run.settings.train, learning_rate=0.5)))
+    training.train.stopped = True
+    with pytest.raises(KeyboardInterrupt):
+        steps.train_network(run, init)
+    assert [path.name for path in training.folder.iterdir()] == ["inputs.json"], "no weights that other inputs made"
+    with pytest.raises(KeyboardInterrupt):
+        steps.train_network(run, init)
+    training.train.stopped = False
+    steps.train_network(run, init)
+    assert training.found[-1] == (True, ["inputs.json"]), "nothing of the old network to go on from"
+    steps.train_network(run, init)
+    assert "checkpoint.npz" in training.found[-1][1], "what these inputs made is gone on from"
+
+
+def test_the_network_that_a_new_training_replaces_is_kept_also_through_mistakes(training):
+    steps.train_network(training.run)
+    training.volume.write_bytes(b"two")
+    training.train.stopped = True
+    for init in (None, "a mistake", None):
+        with pytest.raises(KeyboardInterrupt):
+            steps.train_network(training.run, init)
+    assert (training.folder.parent / "before" / "unet" / "unet.keras").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("name", ["unet.keras", "."])
+def test_weights_to_start_from_may_not_lie_where_the_new_ones_go(name, training):
+    steps.train_network(training.run)
+    with pytest.raises(InputError, match="outside the folder that is trained"):
+        steps.train_network(training.run, training.folder / name)
+    assert (training.folder / "unet.keras").read_bytes() == b"one"
