@@ -260,7 +260,8 @@ def call(arguments: list[str]) -> int:
     except (OSError, MemoryError) as error:
         return _fail(f"{type(error).__name__}: {error}", 1)
     if result == _INTERRUPTED:
-        return _fail("stopped by Ctrl-C; what was finished is kept", 1)
+        kept = "no result was complete; run it again" if arguments[0] == "segment" else "what was finished is kept"
+        return _fail(f"stopped by Ctrl-C; {kept}", 1)
     return result if isinstance(result, int) else 0
 
 
@@ -278,7 +279,9 @@ def _refuse(wrong: bool, message: str) -> None:
 
 
 def _words(texts: list[str] | None) -> list[str]:
-    return [word for text in texts or [] for word in text.split()]
+    from flairnb.settings import split_words
+
+    return [word for text in texts or [] for word in split_words(text)]
 
 
 def _progress(line: str) -> None:

@@ -61,12 +61,14 @@ def is_same_grid(
     shape_a: tuple[int, ...], affine_a: ArrayLike, shape_b: tuple[int, ...], affine_b: ArrayLike, tol_mm: float = 1e-2
 ) -> bool:
     """Tell whether two grids coincide: equal shape, all corners within `tol_mm`."""
-    if tuple(shape_a) != tuple(shape_b):
-        return False
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape_a[:3]], indexing="ij")).reshape(3, -1)
+    return tuple(shape_a) == tuple(shape_b) and bool(np.abs(_moved_corners(shape_a, affine_a, affine_b)).max() <= tol_mm)
+
+
+def _moved_corners(shape: tuple[int, ...], affine_a: ArrayLike, affine_b: ArrayLike) -> NDArray[np.float64]:
+    """Return how far the eight corner voxels of one shape lie apart by two affines, (3, 8) in mm."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape[:3]], indexing="ij")).reshape(3, -1)
     corners = np.vstack([corners, np.ones(corners.shape[1])])
-    moved = (np.asarray(affine_a, dtype=float) - np.asarray(affine_b, dtype=float)) @ corners
-    return bool(np.abs(moved[:3]).max() <= tol_mm)
+    return ((np.asarray(affine_a, dtype=float) - np.asarray(affine_b, dtype=float)) @ corners)[:3]
 
 
 def check_same_grid(a: Grid, b: Grid, what: str) -> None:
@@ -74,8 +76,15 @@ def check_same_grid(a: Grid, b: Grid, what: str) -> None:
     if not is_same_grid(a.shape, a.affine, b.shape, b.affine):
         raise GeometryError(
             f"{what}: expected one voxel grid, found shape {tuple(a.shape)} spacing {_mm(a)} "
-            f"and shape {tuple(b.shape)} spacing {_mm(b)}. Resample or export the second on the first's grid."
+            f"and shape {tuple(b.shape)} spacing {_mm(b)}{_apart(a, b)}. Resample or export the second on the first's grid."
         )
+
+
+def _apart(a: Grid, b: Grid) -> str:
+    """Say how far corners lie apart: grids of one shape and spacing may still differ in origin, direction or flip."""
+    if tuple(a.shape) != tuple(b.shape):
+        return ""
+    return f", the same corner voxel up to {np.linalg.norm(_moved_corners(a.shape, a.affine, b.affine), axis=0).max():.3g} mm apart"
 
 
 def _mm(grid: Grid) -> str:
@@ -225,7 +234,7 @@ def near_distance(mask: NDArray[np.bool_], reach_vox: int) -> NDArray[np.float32
     -------
     (I, J, K) float32 array
         Euclidean distance in voxels, 0 inside the mask; voxels farther than
-        `reach_vox` hold ``reach_vox + 1``.
+        `reach_vox` hold ``reach_vox + 1``. Empty where `mask` has no voxels.
 
     Notes
     -----
@@ -235,6 +244,8 @@ def near_distance(mask: NDArray[np.bool_], reach_vox: int) -> NDArray[np.float32
     """
     if not 1 <= reach_vox <= 120:
         raise GeometryError(f"reach: expected 1 to 120 voxels, found {reach_vox}.")
+    if mask.size == 0:
+        return np.zeros(mask.shape, dtype=np.float32)
     far = np.int16((reach_vox + 1) ** 2)
     squared = np.where(mask, np.int16(0), far)
     for axis in range(mask.ndim):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from flairnb.errors import GeometryError, InputError
 from flairnb.geometry import Grid, check_same_grid, spacing_mm, voxel_volume_mm3
 from flairnb.nifti import copy_forms, open_nifti, orientation_notes, read_voxels
-from flairnb.provenance import atomic_path
+from flairnb.provenance import atomic_path, sha256_file
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -145,6 +146,13 @@ def _check_labels(data: NDArray[np.float32], positive: NDArray[np.float32], wher
         raise InputError(f"{what}: expected 0 and 1, found fractions {where}: a probability map? Cut it at a threshold first.")
     if (n := np.unique(positive).size) > _MAX_LABELS:
         raise InputError(f"{what}: expected 0 and 1, or labels, found {n} different values {where}: an image? Give a mask.")
+
+
+def image_sha256(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of an image's file; of the one with the voxels where header and voxels lie in two (.hdr, .img)."""
+    path = Path(path)
+    voxels = path.with_name(re.sub(r"\.hdr(?=(\.gz)?$)", ".img", path.name, flags=re.IGNORECASE))
+    return sha256_file(voxels if voxels.is_file() else path)
 
 
 def write_image(path: str | os.PathLike, data: NDArray, like: Image, dtype: DTypeLike = np.float32) -> Path:

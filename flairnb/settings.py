@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -177,8 +178,9 @@ def load(profile: str = "demo", overrides: str | Mapping[str, Any] | Sequence[st
     profile : str
         One of `PROFILES`.
     overrides : str, mapping or sequence of str
-        ``"train.epochs=3 network.width=8"``, a list of such words, or
-        ``{"train.epochs": 3}``. Values are TOML; bare words are strings.
+        ``"train.epochs=3 network.width=8"`` (see `split_words`), a list of
+        such words, or ``{"train.epochs": 3}``. Values are TOML; anything else
+        is a string as it stands.
     seed : int
         Seed of everything random in the run.
 
@@ -215,16 +217,29 @@ def _nearest(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else ""
 
 
+def split_words(text: str) -> list[str]:
+    """Split a text into its ``key=value`` words; blanks belong to a value unless another ``key=`` follows them.
+
+    So words may be joined by blanks and split again.
+
+    Examples
+    --------
+    >>> split_words("data_dir=/data/my cohort  train.epochs=3")
+    ['data_dir=/data/my cohort', 'train.epochs=3']
+    """
+    return [word for word in re.split(r"\s+(?=[\w.]+=)", text.strip()) if word]
+
+
 def _override_items(overrides: str | Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]]:
     if isinstance(overrides, Mapping):
         return list(overrides.items())
-    words = overrides.split() if isinstance(overrides, str) else list(overrides)
+    words = split_words(overrides) if isinstance(overrides, str) else list(overrides)
     items = []
     for word in words:
         key, separator, text = word.partition("=")
         if not separator:
             raise SettingsError(f"override {word!r}: expected section.name=value, for example train.epochs=3.")
-        items.append((key, _toml_value(text)))
+        items.append((key.strip(), _toml_value(text.strip())))
     return items
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import warnings
@@ -30,7 +31,8 @@ _TAGS = (
     "PulseSequenceName", "EchoPulseSequence", "InversionRecovery", "AcquisitionContrast", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
-_NO_AGENT = re.compile(r"^\W*(no|none|n|nil|0|without|ohne|no contrast|n ?a)?\W*$", re.IGNORECASE)
+#: What stands for "no contrast agent": nothing, a short word alone, or a text that begins with a no ("No. 2" is a number).
+_NO_AGENT = re.compile(r"^\W*((nil|0|n(\W*a)?)?\W*$|(no(?!\W*\d)|not|none|without|w\W?o|ohne|sans|kein[a-z]*)(?![^\W_]))", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def _patient(header: Dataset) -> tuple[str, str]:
 
 
 def _number_of(header: Dataset) -> str:
-    number = _number(header, "SeriesNumber")
+    number = read_number(header, "SeriesNumber")
     return "u" if number is None else str(int(number))
 
 
@@ -215,7 +217,7 @@ def _stack(group: list[tuple[Path, Dataset]]) -> tuple[list[Frame], Stack | None
 def _frames(path: Path, header: Dataset) -> Iterator[Frame]:
     size = int(header.Rows), int(header.Columns)
     if "PerFrameFunctionalGroupsSequence" not in header:
-        if int(_number(header, "NumberOfFrames") or 1) > 1:
+        if int(read_number(header, "NumberOfFrames") or 1) > 1:
             raise ValueError("a multi-frame picture without positions")
         yield Frame(path, 0, _floats(header, "ImagePositionPatient", 3), _floats(header, "ImageOrientationPatient", 6),
                     _floats(header, "PixelSpacing", 2), *size)  # fmt: skip
@@ -269,7 +271,7 @@ def _series(  # noqa: PLR0913 - one series, all that is known of it
         spin_echo="GR" not in scanning and _text(header, "EchoPulseSequence").upper() != "GRADIENT",
         is_3d=_text(header, "MRAcquisitionType").upper() == "3D",
         contrast=_has_agent(header),
-        diffusion="DIFFUSION" in contrast or any(_number(h, "DiffusionBValue") is not None for _, h in group),
+        diffusion="DIFFUSION" in contrast or any(read_number(h, "DiffusionBValue") is not None for _, h in group),
         slices=len(frames) or len(group),
         orientation=orientation,
         spacing_mm=spacing,
@@ -315,10 +317,10 @@ def _kinds(header: Dataset) -> frozenset[str]:
 
 def _timing(header: Dataset, name: str, group: str, inside: str) -> float | None:
     """Return a time in ms from a single-frame header or from an enhanced object's groups."""
-    value = _number(header, name)
+    value = read_number(header, name)
     if value is None and "PerFrameFunctionalGroupsSequence" in header:
         try:
-            value = _number(_group(header, group), inside)
+            value = read_number(_group(header, group), inside)
         except (AttributeError, KeyError, IndexError):
             return None
     return None if value is None else round(value, 3)
@@ -337,13 +339,15 @@ def _has_agent(header: Dataset) -> bool:
     return not _NO_AGENT.match(_text(header, "ContrastBolusAgent"))
 
 
-def _number(header: Dataset, name: str) -> float | None:
+def read_number(header: Dataset, name: str) -> float | None:
+    """Return a field's number, the first of several; None where there is none that is finite, whatever stands there."""
     try:
         value = header.get(name)
         value = value[0] if isinstance(value, (list, tuple)) or hasattr(value, "append") else value
-        return None if value is None or value == "" else float(value)
+        number = float("nan") if value is None or value == "" else float(value)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def _text(header: Dataset, name: str) -> str:

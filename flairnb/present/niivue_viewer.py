@@ -93,7 +93,9 @@ def niivue_widget(case: Case, head: bool = False, box: Any = None) -> Any:
     level, width = _window_sliders(viewer.volumes[0], packed)
     possible = [name for name, wanted in SHOWS.items() if not wanted or any(layer in sliders for layer in wanted if layer != "masks")]
     possible = [*(["masks"] if case.masks else []), *possible]
-    chooser = widgets.ToggleButtons(options=list(dict.fromkeys(possible)), style={"button_width": "auto"})
+    # Without masks nothing lies on the FLAIR at first, and the button says so.
+    first_shown = "masks" if case.masks else "FLAIR only"
+    chooser = widgets.ToggleButtons(options=list(dict.fromkeys(possible)), value=first_shown, style={"button_width": "auto"})
     box.controls.children = (
         widgets.HBox([view, level, width]),
         chooser,
@@ -101,7 +103,7 @@ def niivue_widget(case: Case, head: bool = False, box: Any = None) -> Any:
     )
     box.sliders, box.packed, box.view, box.window, box.chooser = sliders, packed, view, (level, width), chooser
     box.go_to = lambda world_mm: go_to(viewer, packed, world_mm)
-    box.show = lambda name: setattr(chooser, "value", name) if name in chooser.options else None
+    box.show = lambda name: _choose(chooser, first_shown if name == "masks" else name)
     box.refresh = lambda changed: _refresh(loaded, packed, changed)
     box.loaded = loaded
     chooser.observe(lambda change: _set_opacities(sliders, SHOWS[change["new"]]), "value")
@@ -123,6 +125,11 @@ def _close(*widgets: Any) -> None:
     for widget in widgets:
         _close(*getattr(widget, "children", ()))
         widget.close()
+
+
+def _choose(chooser: Any, name: str) -> None:
+    if name in chooser.options:
+        chooser.value = name
 
 
 def _set_opacities(sliders: Mapping[str, Any], wanted: Mapping[str, float]) -> None:

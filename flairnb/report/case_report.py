@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flairnb.errors import EnvironmentProblem, FlairnbError, MissingDataError, WorkFailed
 from flairnb.provenance import atomic_path, read_json
 from flairnb.report.html import FOOTER, check_self_contained, style
-from flairnb.report.review_cases import find_flair
+from flairnb.report.review_cases import find_flair, visible_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ def write_case_reports(folder: Path, data_dir: Path | None = None, pdf: bool = F
         For `pdf` without Chromium.
     """
     folder = Path(folder)
-    summaries = sorted(folder.rglob(f"*{SUMMARY}")) if folder.is_dir() else []
+    summaries = visible_below(folder, f"*{SUMMARY}") if folder.is_dir() else []
     if not summaries:
         raise MissingDataError(
             f"case-report: expected results of flairnb segment in {folder.name}/, found no file *{SUMMARY}. Run flairnb segment first."
@@ -95,7 +95,10 @@ def case_page(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Pat
     images = _images(folder, stem, summary, data_dir)
     notes = [*warnings_of(summary)]
     if images is None:
-        notes.append("the FLAIR was not found beside the results: the picture is the one that flairnb segment left, without thumbnails")
+        notes.append(
+            "the FLAIR that was segmented was not found beside the results: the picture is the one that flairnb segment left, "
+            "without thumbnails"
+        )
     shown = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     parts = [
         f"<h1>{html.escape(stem)}</h1>",
@@ -149,14 +152,14 @@ def _provenance(summary: Mapping[str, Any]) -> str:
 def _images(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Path | None) -> dict[str, Any] | None:
     from flairnb.images import read_image, read_mask
 
-    path = find_flair(folder, dict(summary), data_dir)
+    path = find_flair(folder, summary, data_dir)
     if path is None:
         return None
     try:
         flair = read_image(path, "FLAIR")
         names = {"lesion": "label-lesion_desc-unet_mask", "brain": "desc-brain_mask"}
         masks = {name: read_mask(folder / f"{stem}_{file}.nii.gz", like=flair, what=f"{name} mask") for name, file in names.items()}
-    except FlairnbError:  # another file of the same name, or results half deleted: the picture on disk still stands
+    except FlairnbError:  # no usable image, or results half deleted: the picture on disk still stands
         return None
     return {"flair": flair, **masks}
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flairnb.errors import InputError
-from flairnb.images import Image
+from flairnb.images import Image, image_sha256
 from flairnb.naming import flair_stem
 from flairnb.provenance import StageTimer, machine
 from flairnb.report import patient_dicom, patient_input
@@ -112,8 +112,10 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
 
     Notes
     -----
-    All files are written to a temporary folder beside `out_dir` and moved in
-    when the last one is complete.
+    All files are written to a temporary folder on the disk of `out_dir` and
+    moved in when the last one is complete. The summary's ``input.sha256`` says
+    of which FLAIR they are (its file; of DICOM, its voxels): results of another
+    one are not replaced.
 
     With two threads or more and a brain to extract, the examination is
     prepared in a second process while this one loads TensorFlow and the
@@ -133,11 +135,14 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
             name = patient_dicom.FLAIR_NAME  # a folder may be called after a patient
             patient_input.check_out_dir(out_dir, name)
             examination, (flair, given, notes) = patient_dicom.read_inputs(flair_path, t1w, brain_mask, skull_stripped, series or "", say)
+            sha256 = examination.sha256
         else:
             if series:
                 raise InputError("--series: expected a folder of DICOM files as FLAIR, found something else. Leave --series out.")
             patient_input.check_out_dir(out_dir, name)
             flair, given, notes = patient_input.read_inputs(flair_path, t1w, brain_mask, skull_stripped)
+            sha256 = image_sha256(flair_path)
+        patient_input.check_same_flair(out_dir, name, sha256)
         weights = _find_weights(weights)
         check_method(method)
         prepare = _prepare_settings(weights)
@@ -152,6 +157,7 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     segmentation = segment_prepared(case, network, infer, timer)
     summary = summary_of(flair, network, case, segmentation, (prepare, infer), weights)
     summary["preparation_seconds"] = {stage: round(seconds, 3) for stage, seconds in case.seconds.items()}
+    summary["input"]["sha256"] = sha256
     if examination is None:
         summary["input"] |= t1w_facts(given["t1w"], case)
     with timer("look for doubts"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -9,15 +10,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flairnb.errors import GeometryError, InputError
 from flairnb.images import Image, read_image, write_image
 from flairnb.naming import derivative_path
 from flairnb.prepare.dicom_convert import convert, find_dcm2niix
 from flairnb.prepare.dicom_geometry import Stack, WayBack
-from flairnb.prepare.dicom_headers import read_folder
+from flairnb.prepare.dicom_headers import quiet_pydicom, read_folder, read_number
 from flairnb.prepare.dicom_series import Choice, pick
+from flairnb.prepare.plausible import check_heads
 from flairnb.report.dicom_seg import Algorithm, check_source, read_source, write_segmentation
-from flairnb.report.patient_input import accept, check_heads
+from flairnb.report.patient_input import accept
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -69,6 +73,11 @@ class DicomExamination:
             "other_files": self.others,
             "versions": {name: _version(name) for name in _PACKAGES},
         }
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the FLAIR's converted voxels: many files, copied and renamed at will, made them."""
+        return hashlib.sha256(np.ascontiguousarray(self.flair.data)).hexdigest()
 
     def write(self, folder: Path, segmentation: Segmentation, network: dict[str, Any]) -> None:
         """Write the converted FLAIR and the DICOM-SEG; `network` is the summary's entry on the weights."""
@@ -166,7 +175,9 @@ def _usable_t1w(choice: Choice, stack: Stack, flair: Image, whole: bool) -> tupl
 
 def _gaps(source: list[Dataset]) -> tuple[str, ...]:
     """Say when the numbers of a series' images leave room for a slice that is missing at its end."""
-    numbers = sorted({int(n) for n in (image.get("InstanceNumber") for image in source) if n is not None})
+    with quiet_pydicom():
+        found = [read_number(image, "InstanceNumber") for image in source]
+    numbers = sorted({int(n) for n in found if n is not None})
     if len(source) > 1 and len(numbers) == len(source) and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         return ("the numbers of the FLAIR's images have gaps: slices at its ends may be missing",)
     return ()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flairnb.images import Image, write_image
+from flairnb.images import Image, image_sha256, write_image
 from flairnb.naming import derivative_name, derivative_path
 from flairnb.provenance import StageTimer, machine, peak_memory_gb, sha256_file, versions, write_json
 from flairnb.report.doubts import doubts_of_result
+from flairnb.report.patient_folder import move_in, summary_name, waiting_folder
 
 if TYPE_CHECKING:
     from flairnb.network.weights import Network
@@ -83,11 +82,11 @@ def _is_shipped(weights: Path | str) -> bool:
 
 
 def t1w_facts(t1w: Image | None, case: PreparedCase) -> dict[str, Any]:
-    """Return the T1w's file name and the registration (FLAIR to T1w world, RAS mm), for those who want to look at both."""
+    """Return the T1w's file and the registration (FLAIR to T1w world, RAS mm), for those who want to look at both."""
     if t1w is None or t1w.path is None:
         return {}
     xfm = {} if case.t1w_xfm is None else {"flair_to_t1w": np.round(case.t1w_xfm, 6).tolist()}
-    return {"t1w": t1w.path.name, **xfm}
+    return {"t1w": t1w.path.name, "t1w_sha256": image_sha256(t1w.path), **xfm}
 
 
 def result_names(stem: str, dicom: bool) -> tuple[str, ...]:
@@ -101,7 +100,7 @@ def result_names(stem: str, dicom: bool) -> tuple[str, ...]:
         *more,
         f"{stem}_desc-lesions.tsv",
         f"{stem}_desc-qc.png",
-        f"{stem}_desc-summary.json",
+        summary_name(stem),
     )
 
 
@@ -114,11 +113,9 @@ def write_all(  # noqa: PLR0913 - one examination, all that is known of it
     timer: StageTimer,
     examination: DicomExamination | None = None,
 ) -> None:
-    """Write everything to a temporary folder beside `out_dir`, then move it in; with the DICOM-SEG if DICOM was read."""
+    """Write everything to a temporary folder, then move it to `out_dir`; with the DICOM-SEG if DICOM was read."""
     out_dir = out_dir.absolute()
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    waiting = Path(tempfile.mkdtemp(prefix=".flairnb-partial-", dir=out_dir.parent))
-    try:
+    with waiting_folder(out_dir) as waiting:
         with timer("write"):
             _write_images(waiting, stem, flair, segmentation)
             if examination is not None:
@@ -130,13 +127,8 @@ def write_all(  # noqa: PLR0913 - one examination, all that is known of it
         summary["seconds"] = {**timer.seconds, "total": round(sum(timer.seconds.values()), 3)}
         summary["peak_memory_gb"] = peak_memory_gb()
         summary["files"] = {path.name: sha256_file(path) for path in sorted(waiting.iterdir())}
-        write_json(waiting / f"{stem}_desc-summary.json", summary)
-        out_dir.mkdir(exist_ok=True)
-        # The summary last: where there is one, the other files are those that it speaks of.
-        for path in sorted(waiting.iterdir(), key=lambda p: (p.suffix == ".json", p.name)):
-            path.replace(out_dir / path.name)
-    finally:
-        shutil.rmtree(waiting, ignore_errors=True)
+        write_json(waiting / summary_name(stem), summary)
+        move_in(waiting, out_dir, stem)
 
 
 def _write_images(folder: Path, stem: str, flair: Image, segmentation: Segmentation) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from flairnb.errors import InputError
 from flairnb.images import Image, read_image, read_mask
 from flairnb.naming import derivative_name, flair_stem
-from flairnb.provenance import read_json, sha256_file
+from flairnb.prepare.plausible import check_heads
+from flairnb.provenance import sha256_file
+from flairnb.report.patient_folder import WAITING, is_summary, runs_in, summary_name
 
 _LONGEST_NAME = 255
-# Air is -1000 in Hounsfield units, and no darker than some -10 in any magnitude or z-scored MR image.
-_CT_BACKGROUND = -500.0
 
 
 def read_inputs(
@@ -68,43 +68,6 @@ def _refuse_both(brain_mask: str | os.PathLike | None, skull_stripped: bool) -> 
         )
 
 
-def check_heads(flair: Image, t1w: Image | None, whole: bool) -> None:
-    """Refuse images that cannot be MR images of one head.
-
-    Parameters
-    ----------
-    flair, t1w : Image
-    whole : bool
-        The brain is to be extracted, so that whole heads are needed.
-
-    Raises
-    ------
-    InputError
-        A CT, one image given twice, or a field of view that holds no head.
-    """
-    from flairnb.prepare.pair import check_field_of_view
-    from flairnb.prepare.stripped import background, looks_stripped
-
-    for image, what in ((flair, "FLAIR"), (t1w, "T1w")):
-        if image is not None and background(image.data) < _CT_BACKGROUND:
-            raise InputError(
-                f"{what}: expected an MR image, found a background of {background(image.data):.0f} in {_name(image)}: a CT in Hounsfield "
-                "units? Give the MR image."
-            )
-    if t1w is not None and t1w.shape == flair.shape and np.array_equal(t1w.data, flair.data):
-        raise InputError(f"T1w: expected another image than the FLAIR, found the same voxels in {_name(t1w)}. Give the T1w, or none.")
-    if not whole:
-        return
-    try:
-        check_field_of_view(flair, "FLAIR")
-    except InputError:
-        if not looks_stripped(flair):  # a cropped brain may be smaller than a head
-            raise
-        return
-    if t1w is not None:
-        check_field_of_view(t1w, "T1w")
-
-
 def check_out_dir(out_dir: str | os.PathLike, flair_path: str | os.PathLike) -> None:
     """Refuse a folder that results cannot be written to, before the work and not after it.
 
@@ -136,21 +99,68 @@ def check_out_dir(out_dir: str | os.PathLike, flair_path: str | os.PathLike) -> 
     if not there.is_dir() or (path.is_symlink() and not path.exists()):
         name = path.name if path.is_symlink() else there.name
         raise InputError(f"--out: expected a folder, found the file {name}. Name a folder; it is made if absent.")
-    if not os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise InputError(f"--out: expected a folder to write to, may not write to {there.name}. Change its permissions or name another.")
+    _try_to_write(there)
     _keep_others_files(path, flair_path)
 
 
-def _keep_others_files(out_dir: Path, flair_path: str | os.PathLike) -> None:
-    """Refuse to write over a file unless the summary in the folder lists it with its hash: repeating a run works."""
+def check_same_flair(out_dir: str | os.PathLike, flair_path: str | os.PathLike, sha256: str) -> None:
+    """Refuse a folder in which results of another FLAIR lie under the same names: another patient's, most likely.
+
+    Parameters
+    ----------
+    out_dir, flair_path : path
+        As in `check_out_dir`.
+    sha256 : str
+        Of the FLAIR, as its summary will say. Results of an older flairnb,
+        which do not say whose they are, are replaced.
+
+    Raises
+    ------
+    InputError
+        Results of another FLAIR are there.
+    """
+    there = _results_there(Path(out_dir), flair_path)
+    before = [run.get("input", {}).get("sha256") for run in runs_in(Path(out_dir), flair_stem(flair_path))]
+    if there and any(other not in (None, sha256) for other in before):
+        raise InputError(
+            f"--out: expected results of this FLAIR or none, found those of another FLAIR under the same name ({there[-1]}). "
+            "Name a folder of its own for each examination, or move the results away."
+        )
+
+
+def _try_to_write(folder: Path) -> None:
+    """Make and remove a folder in which the results could wait: permissions alone do not tell on every disk."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=WAITING, dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # no fault of the words that were typed
+            raise
+        raise InputError(
+            f"--out: expected a folder to write to, may not write to {folder.name or folder} ({error.strerror}). "
+            "Change its permissions or name another."
+        ) from error
+
+
+def _results_there(out_dir: Path, flair_path: str | os.PathLike) -> list[str]:
+    """Return which of the files that a run would write are there, the summary last."""
     from flairnb.report.patient_dicom import FLAIR_NAME
     from flairnb.report.patient_files import result_names
 
     # A file of the user's is never called FLAIR_NAME alone by the command line: there it is a Path.
-    *names, summary = result_names(flair_stem(flair_path), dicom=flair_path == FLAIR_NAME)
-    left = _left_files(out_dir / summary)
-    there = [name for name in (*names, summary) if os.path.lexists(out_dir / name)]
-    others = [name for name in there if not (name == summary and left) and not _has_hash(out_dir / name, left.get(name))]
+    names = result_names(flair_stem(flair_path), dicom=flair_path == FLAIR_NAME)
+    return [name for name in names if os.path.lexists(out_dir / name)]
+
+
+def _keep_others_files(out_dir: Path, flair_path: str | os.PathLike) -> None:
+    """Refuse to write over a file unless a run of ours has left it as it is: repeating a run works, also a killed one."""
+    stem = flair_stem(flair_path)
+    left: dict[str, set[str]] = {}
+    for run in runs_in(out_dir, stem):
+        for name, sha256 in run["files"].items():
+            left.setdefault(name, set()).add(str(sha256))
+    ours = {summary_name(stem)} if is_summary(out_dir / summary_name(stem)) else set()
+    others = [name for name in _results_there(out_dir, flair_path) if name not in ours and not _has_hash(out_dir / name, left.get(name))]
     if others:
         raise InputError(
             f"--out: expected results of an earlier run or none, found {others[0]}, which no run of flairnb segment left as it is now. "
@@ -158,21 +168,8 @@ def _keep_others_files(out_dir: Path, flair_path: str | os.PathLike) -> None:
         )
 
 
-def _left_files(summary: Path) -> dict[str, str]:
-    """Return names and hashes of the files that an earlier run left; none without its summary."""
+def _has_hash(path: Path, expected: set[str] | None) -> bool:
     try:
-        files = read_json(summary)["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return files if isinstance(files, dict) else {}
-
-
-def _has_hash(path: Path, expected: str | None) -> bool:
-    try:
-        return expected is not None and sha256_file(path) == expected
+        return bool(expected) and sha256_file(path) in expected
     except OSError:
         return False
-
-
-def _name(image: Image) -> str:
-    return image.path.name if image.path else "the image"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from dataclasses import replace
@@ -14,13 +15,15 @@ import numpy as np
 
 from flairnb.errors import InputError, MissingDataError
 from flairnb.geometry import Grid
-from flairnb.images import read_image, read_mask
+from flairnb.images import image_sha256, read_image, read_mask
 from flairnb.naming import cohort_derivative
 from flairnb.nifti import open_nifti, read_voxels
 from flairnb.provenance import read_json, sha256_file
 from flairnb.report import steps
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -34,6 +37,8 @@ SHOWN = ("case", "diagnosis", "split", "dice", "expected_dice", "volume_error_ml
 #: The method that cases are sorted by: the first of these that has scores.
 SORTED_BY = ("unet", "shipped")
 _SUMMARY = "_desc-summary.json"
+#: Where a summary's `input` holds the hash of an image.
+_HASHES = {"flair": "sha256", "t1w": "t1w_sha256"}
 _MASK = re.compile(r"_label-lesion_desc-([A-Za-z0-9]+)_mask\.nii(\.gz)?$")
 
 
@@ -177,11 +182,12 @@ def of_folder(folder: Path, data_dir: Path | None = None) -> list[dict[str, Any]
     Raises
     ------
     MissingDataError
-        When there is no result, or a FLAIR is not found.
+        When there is no result, or a FLAIR is not found: the very file that
+        was segmented, where the summary holds its hash.
     """
     if not folder.is_dir():
         raise MissingDataError(f"review: expected 'cohort', 'real' or a folder, found no folder {folder.name!r}. Check its name.")
-    summaries = sorted(folder.rglob(f"*{_SUMMARY}"))
+    summaries = visible_below(folder, f"*{_SUMMARY}")
     if not summaries:
         raise MissingDataError(
             f"review: expected results of flairnb segment in {folder.name}/, found no file *{_SUMMARY}. Run flairnb segment first."
@@ -196,13 +202,32 @@ def of_folder(folder: Path, data_dir: Path | None = None) -> list[dict[str, Any]
     return rows
 
 
-def find_flair(folder: Path, summary: dict[str, Any], data_dir: Path | None = None, which: str = "flair") -> Path | None:
-    """Return the FLAIR (or "t1w") of a summary, from the folder, the one above it or `data_dir`; None if in none of them."""
+def visible_below(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a name in a folder and the folders in it, sorted; what is hidden may be half a result and is left out."""
+    found = folder.rglob(pattern)
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def find_flair(folder: Path, summary: Mapping[str, Any], data_dir: Path | None = None, which: str = "flair") -> Path | None:
+    """Return the FLAIR (or "t1w") of a summary, from the folder, the one above it or `data_dir`; None if in none of them.
+
+    Many patients' files may have one name: where the summary holds the file's
+    hash, no file of another content is returned.
+    """
     name = str(summary.get("input", {}).get(which, ""))
+    if not name:
+        return None
     places = [folder / name, folder.parent / name]
-    if data_dir is not None and name:
-        places += sorted(data_dir.rglob(name))
-    return next((place for place in places if name and place.is_file()), None)
+    if data_dir is not None:
+        places += visible_below(data_dir, glob.escape(name))
+    return next((place for place in places if place.is_file() and _is_it(place, summary, which)), None)
+
+
+def _is_it(path: Path, summary: Mapping[str, Any], which: str) -> bool:
+    """Tell whether a file is the one that a summary speaks of; an older flairnb kept no hash to tell it by."""
+    known = summary["input"].get(_HASHES[which])
+    # What was converted from DICOM was written with the results; the summary's own hash is that of its voxels.
+    return known is None or image_sha256(path) in (known, summary.get("files", {}).get(path.name))
 
 
 def _flair_of(folder: Path, summary: dict[str, Any], stem: str, data_dir: Path | None) -> Path:
@@ -210,7 +235,7 @@ def _flair_of(folder: Path, summary: dict[str, Any], stem: str, data_dir: Path |
     if found is None:
         raise MissingDataError(
             f"{stem}: expected its FLAIR {summary.get('input', {}).get('flair', '')!r} in the folder of the results or the one above, "
-            "found none. Set data_dir to the folder that holds it."
+            "found none that is the file that was segmented. Set data_dir to the folder that holds it."
         )
     return found
 

@@ -60,7 +60,7 @@ def train_on_cohort(  # noqa: PLR0913 (all but one have defaults)
     table = Path(os.path.realpath(cohort))  # resolve() does not survive a loop of links
     if not table.is_file():
         raise MissingDataError(f"{table.name}: expected a cohort table, found no such file. Check the path; see data_manifest/README.md.")
-    settings = effective_settings(profile, seed, " ".join(sets))
+    settings = effective_settings(profile, seed, list(sets))
     settings = dataclasses.replace(settings, cohort=dataclasses.replace(settings.cohort, source="manifest", manifest=str(table)))
     work_dir = work_dir_of(f"train-{table.stem}", str(out_dir))
     run = Run("03", settings, settings.seed, work_dir, table.parent, cpu_count())
@@ -120,14 +120,14 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
     from joblib import cpu_count
 
     from flairnb.cohort.fetch import default_data_dir
-    from flairnb.network.heads import find_sources, make_heads
+    from flairnb.network.heads import find_sources, heads_folder, make_heads
     from flairnb.network.onednn import configure
     from flairnb.network.training import train
     from flairnb.network.volumes import FolderSource
 
     if heads < 1:
         raise InputError(f"--generated: expected at least 1 head, found {heads}.")
-    settings = effective_settings(profile, seed, " ".join(sets))
+    settings = effective_settings(profile, seed, list(sets))
     folder = Path(data_dir) if data_dir else default_data_dir()
     sources = find_sources(folder if data_dir or folder.is_dir() else None)
     work_dir = work_dir_of("generated", str(out_dir))
@@ -137,10 +137,11 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
         f"{len(sources.stroke_masks)} stroke and {len(sources.ms_masks)} MS masks"
     )
     with only_run_in(work_dir):
-        make_heads(work_dir / "heads", heads, settings.seed, sources, spacing, jobs=cpu_count())
+        drawn = heads_folder(work_dir / "heads", sources, spacing)
+        make_heads(drawn, heads, settings.seed, sources, spacing, jobs=cpu_count())
         say(f"training for {settings.train.max_minutes or 'unlimited'} minutes or {settings.train.epochs} epochs")
         configure(cpu_count())
         model_dir = work_dir / steps.MODEL
-        history = train(FolderSource(work_dir / "heads", spacing), settings, model_dir, init=init)
+        history = train(FolderSource(drawn, spacing), settings, model_dir, init=init)
     last = history.iloc[-1]
     return {"weights": model_dir / "unet.keras", "epochs": len(history), "cases": int(last["cases"]), "loss": float(last["loss"])}

@@ -142,6 +142,43 @@ def test_a_folder_that_may_not_be_written_to_is_code_2_before_the_work(bench, ro
     assert rooms.loaded == 0
 
 
+def test_a_folder_below_one_that_may_not_be_written_to_works(bench, rooms, nobody, capsys):
+    flair, out = bench.save(), bench.folder.parent / "closed" / "results"
+    out.mkdir(parents=True)
+    out.chmod(0o777)
+    out.parent.chmod(0o555)
+    assert call(["segment", str(flair), "--out", str(bench.folder / "imported"), "--threads", "1"]) == 0  # nobody may not read packages
+    with nobody(bench.folder, out.parent):
+        assert call(["segment", str(flair), "--out", str(out), "--threads", "1"]) == 0, capsys.readouterr().err
+    assert len(list(out.iterdir())) == 6 and list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("kind", ["mount point", "link"])
+def test_a_folder_on_another_disk_works(kind, bench, rooms, small_disk, capsys):
+    out = small_disk
+    if kind == "link":
+        out = bench.folder.parent / "link"
+        out.symlink_to(small_disk)
+    for _ in range(2):
+        assert call(["segment", str(bench.save()), "--out", str(out)]) == 0, capsys.readouterr().err
+    assert len(list(small_disk.iterdir())) == 6
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EROFS, 2), (errno.EACCES, 2), (errno.ENOSPC, 1)])
+def test_a_folder_in_which_nothing_can_be_made_is_refused_before_the_work(number, code, bench, rooms, refused, monkeypatch):
+    """On some disks (read-only, of a network) permissions say yes."""
+    import tempfile
+
+    def no(*_args, **_words):
+        raise OSError(number, os.strerror(number))
+
+    flair = bench.save()
+    monkeypatch.setattr(tempfile, "mkdtemp", no)
+    line = refused(["segment", flair, "--out", bench.folder / "out"], code, bench.folder.parent)
+    assert os.strerror(number) in line and rooms.loaded == 0
+    assert ("may not write to in" in line) is (code == 2)
+
+
 @pytest.mark.parametrize("kind", ["a file", "below a file", "a broken link", "a loop of links"])
 def test_a_place_that_is_no_folder_is_code_2_before_the_work(kind, bench, rooms, refused):
     flair, out = bench.save(), bench.folder.parent / "out"

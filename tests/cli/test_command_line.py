@@ -157,6 +157,44 @@ def test_run_hands_its_words_over(monkeypatch, capsys):
     assert call(["run"]) == 0 and heard["which"] == "all" and heard["profile"] == "demo" and heard["sets"] == []
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_run_takes_paths_with_blanks_to_the_notebooks(together, monkeypatch, capsys):
+    import flairnb.report.pipeline as pipeline
+    from flairnb.report.chapters import choose, read_chapters
+    from flairnb.report.start import effective_settings
+
+    heard = {}
+    monkeypatch.setattr(
+        pipeline, "run_notebooks", lambda *_, sets, **__: heard.update(sets=sets) or pipeline.RunResult(Path("index.html"), ())
+    )
+    sets = ["data_dir=/data/my cohort", "cohort.manifest=/data/my cohort/the table.tsv", "train.epochs=3"]
+    words = [" ".join(sets)] if together else sets
+    assert call(["run", *(word for text in words for word in ("--set", text))]) == 0
+    assert heard["sets"] == sets
+    # What the driver hands to a notebook, as text, and what the notebook makes of it.
+    given = pipeline._parameters(choose(read_chapters(), ["00"], None), "paper", heard["sets"])
+    assert given["data_dir"] == "/data/my cohort"
+    found = effective_settings("paper", 1, given["overrides"])
+    assert (found.cohort.manifest, found.train.epochs) == ("/data/my cohort/the table.tsv", 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["run"], "what was finished is kept"), (["segment", "x.nii.gz", "--out", "o"], "no result was complete; run it again")],
+    ids=lambda v: v[0] if isinstance(v, list) else "",
+)
+def test_ctrl_c_says_what_is_left(words, says, monkeypatch, capsys):
+    import flairnb.report.patient as patient
+    import flairnb.report.pipeline as pipeline
+
+    def stopped(*_args, **_words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(patient, "segment_patient", stopped)
+    monkeypatch.setattr(pipeline, "run_notebooks", stopped)
+    assert failed(words, capsys) == (1, f"error: stopped by Ctrl-C; {says}")
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

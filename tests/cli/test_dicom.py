@@ -262,6 +262,37 @@ def test_results_can_be_written_beside_the_source_and_the_run_repeated(study, ki
     assert [entry["why"] for entry in summary["dicom"]["rejected"]] == ["not MR (SEG)"]
 
 
+def test_results_of_another_patient_are_not_replaced(study, kinds, rooms, tmp_path, capsys):
+    """Every DICOM result has the same names."""
+    study.add(5, "axial", **kinds.flair)
+    (tmp_path / "in" / "second").mkdir()
+    other = kinds.study(tmp_path / "in" / "second", {**study.patient, "PatientName": "Fabricated^Other", "PatientID": "HOSP-0815"})
+    other.add(5, "axial", data=kinds.head(*kinds.grids["axial"].points())[0] * 1.01, **kinds.flair)
+    shutil.copytree(study.folder, tmp_path / "in" / "copy")
+    out = tmp_path / "out"
+    assert call(["segment", str(study.folder), "--out", str(out)]) == 0, capsys.readouterr().err
+    before = (out / SUMMARY).read_bytes()
+    capsys.readouterr()
+    assert call(["segment", str(other.folder), "--out", str(out)]) == 2 and rooms.loaded == 1
+    assert f"error: --out: expected results of this FLAIR or none, found those of another FLAIR under the same name ({SUMMARY})" in (
+        capsys.readouterr().err
+    )
+    assert (out / SUMMARY).read_bytes() == before
+    assert call(["segment", str(tmp_path / "in" / "copy"), "--out", str(out)]) == 0
+
+
+def test_the_flair_of_a_dicom_result_is_known_to_be_its_own(study, kinds, run, tmp_path):
+    from flairnb.provenance import read_json
+    from flairnb.report.review_cases import find_flair
+
+    study.add(5, "axial", **kinds.flair)
+    run()
+    out, summary = tmp_path / "out", read_json(tmp_path / "out" / SUMMARY)
+    assert find_flair(out, summary) == out / "dicom_FLAIR.nii.gz"
+    (out / "dicom_FLAIR.nii.gz").write_bytes(b"another")
+    assert find_flair(out, summary) is None
+
+
 def test_a_file_of_ones_own_beside_the_source_is_not_written_over(study, kinds, rooms, capsys):
     study.add(5, "axial", **kinds.flair)
     words = ["segment", str(study.folder), "--out", str(study.folder)]
@@ -497,6 +528,46 @@ def test_a_missing_last_slice_is_suspected_by_the_images_numbers(study, kinds, r
     image.InstanceNumber = 18
     image.save_as(last)
     assert any("slices at its ends may be missing" in note for note in run()[0]["notes"])
+
+
+@pytest.mark.parametrize("text", ["abc", "1\\2", "nan", "inf", ""])
+@pytest.mark.parametrize("field", [(0x00200013, "IS"), (0x00200011, "IS")], ids=["InstanceNumber", "SeriesNumber"])
+def test_numbers_that_are_none_never_end_in_a_traceback(field, text, study, kinds, run):
+    """Written byte by byte: no program that keeps to the standard writes them."""
+    import pydicom
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    study.add(5, "axial", **kinds.flair)
+    tag, kind, value = Tag(field[0]), field[1], (text + " " * (len(text) % 2)).encode()
+    for path in (study.folder / "s5").iterdir():
+        image = pydicom.dcmread(path)
+        image._dict[tag] = RawDataElement(tag, kind, len(value), value, 0, False, True)
+        image.save_as(path)
+    assert run()[0]["lesion_count"] == 1
+
+
+AGENTS = {
+    False: ["", "-", "0", "N", "NA", "N/A", "n / a", "n.a.", "NIL", "No", "NO GAD", "No agent", "no_contrast", "None given", "NONE",
+            "Not applicable", "w/o", "W/O GAD", "wo", "without", "Without contrast", "ohne KM", "sans", "kein", "Keins", "keine Angabe"],
+    True: ["Gadovist", "GAD", "Dotarem 7 ml", "yes", "Novascan", "No. 2 Gadavist", "Notavist", "Wolframate", "Nagd", "Omniscan, no more",
+           "10"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "named"), [(text, named) for named, texts in AGENTS.items() for text in texts])
+def test_what_stands_for_no_contrast_agent_is_none(text, named, study, kinds):
+    from flairnb.prepare.dicom_headers import read_folder
+
+    study.add(3, replace(kinds.grids["axial"], shape=(4, 6, 7)), ContrastBolusAgent=text, **kinds.t1w)
+    (series,) = read_folder(study.folder).series
+    assert series.contrast is named
+
+
+def test_a_t1w_whose_header_says_that_no_agent_was_given_is_used(study, kinds, run, rooms):
+    study.add(5, "axial", **kinds.flair)
+    study.add(6, "sagittal 3D", ContrastBolusAgent="N/A", **kinds.t1w)
+    assert run()[0]["dicom"]["t1w"]["series"] == "6" and rooms.t1w is not None
 
 
 @pytest.mark.parametrize(

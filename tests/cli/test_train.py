@@ -54,6 +54,21 @@ def test_train_checks_prepares_and_trains_in_this_order(table, tmp_path, monkeyp
     assert len(pd.read_csv(tmp_path / "out" / "manifest.tsv", sep="\t")) == 2
 
 
+def test_train_takes_settings_with_blanks(table, tmp_path, monkeypatch):
+    heard = []
+
+    def prepare_images(run):
+        heard.append((run.settings.baselines.external, run.settings.train.epochs))
+
+    monkeypatch.setattr(steps, "prepare_images", prepare_images)
+    monkeypatch.setattr(steps, "prepared_ids", lambda *_: ["sub-1"])
+    monkeypatch.setattr(steps, "train_network", lambda *_: pd.DataFrame({"epoch": [1], "loss": [0.9]}))
+    sets = ["baselines.external=/data/other masks", "train.epochs=2"]
+    for words in (["--set", sets[0], "--set", sets[1]], ["--set", " ".join(sets)]):
+        assert call(["train", "--cohort", str(table), "--out", str(tmp_path / "out"), *words]) == 0
+    assert heard == [("/data/other masks", 2)] * 2
+
+
 @pytest.mark.parametrize("fault", ["no table", "bad table", "bad setting"])
 def test_train_refuses_bad_input_before_it_writes(fault, table, tmp_path, capsys):
     if fault == "bad table":

@@ -50,6 +50,19 @@ def test_different_grids_are_named_in_the_error(oblique_affine):
         check_same_grid(Grid(SHAPE, oblique_affine), Grid((17, 13, 8), oblique_affine), "T1w mask")
 
 
+def test_the_error_says_how_far_grids_of_one_shape_and_spacing_lie_apart():
+    affine = np.diag([3.0, 4.0, 6.0, 1.0])
+    shifted, flipped = affine.copy(), affine.copy()
+    shifted[:2, 3] = (3, 4)
+    flipped[0, 0], flipped[0, 3] = -3, 3 * (SHAPE[0] - 1)  # the same field of view, the other way round
+    for other, words in ((shifted, "up to 5 mm apart"), (flipped, f"up to {3 * (SHAPE[0] - 1)} mm apart")):
+        with pytest.raises(GeometryError, match=words):
+            check_same_grid(Grid(SHAPE, affine), Grid(SHAPE, other), "mask")
+    with pytest.raises(GeometryError) as caught:
+        check_same_grid(Grid(SHAPE, affine), Grid((17, 13, 8), affine), "mask")
+    assert "apart" not in str(caught.value)
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1)])
 def test_canonical_axes_undo_any_storage_order(order, signs):
@@ -152,6 +165,12 @@ def test_near_distance_equals_brute_force_up_to_its_reach(rng, reach):
 
 def test_near_distance_of_an_empty_mask_is_beyond_the_reach():
     np.testing.assert_array_equal(near_distance(np.zeros((3, 4, 5), bool), 7), 8.0)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 5), (3, 0, 5), (3, 4, 0), (0, 0, 0)])
+def test_near_distance_of_no_voxels_is_empty(shape):
+    found = near_distance(np.zeros(shape, bool), 7)
+    assert found.shape == shape and found.dtype == np.float32
 
 
 @pytest.mark.parametrize("reach", [0, 121])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flairnb.errors import GeometryError, InputError, MissingDataError
-from flairnb.images import read_image, read_mask, write_image
+from flairnb.images import image_sha256, read_image, read_mask, write_image
 
 SHAPE = (7, 8, 9)
 
@@ -146,3 +146,17 @@ def test_an_array_of_another_shape_is_never_written(flair, tmp_path):
     with pytest.raises(GeometryError):
         write_image(tmp_path / "x.nii.gz", np.zeros((3, 3, 3)), read_image(flair))
     assert not (tmp_path / "x.nii.gz").exists()
+
+
+def test_the_hash_of_an_image_is_that_of_the_file_with_its_voxels(tmp_path, rng, oblique_affine):
+    import hashlib
+
+    for name in ("a.nii.gz", "a.nii"):
+        nib.save(nib.Nifti1Image(rng.random((5, 6, 7)), oblique_affine), tmp_path / name)
+        assert image_sha256(tmp_path / name) == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    found = set()
+    for name in "bc":  # a pair's headers are alike, its voxels are not
+        nib.save(nib.Nifti1Pair(rng.random((5, 6, 7)), oblique_affine), tmp_path / f"{name}.hdr")
+        assert image_sha256(tmp_path / f"{name}.hdr") == image_sha256(tmp_path / f"{name}.img")
+        found.add(image_sha256(tmp_path / f"{name}.hdr"))
+    assert len(found) == 2 and (tmp_path / "b.hdr").read_bytes() == (tmp_path / "c.hdr").read_bytes()

@@ -33,6 +33,30 @@ def test_overrides_are_typed_by_their_field():
     assert settings.load("demo", ["prepare.n4=false"]).prepare.n4 is False
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []),
+        ("train.epochs=3 network.width=8", ["train.epochs=3", "network.width=8"]),
+        ("  cohort.manifest=/data/my cohort/c.tsv ", ["cohort.manifest=/data/my cohort/c.tsv"]),
+        ("data_dir=/my  data train.epochs=3\tseed=4", ["data_dir=/my  data", "train.epochs=3", "seed=4"]),
+        ('cohort.diagnoses=["MSA", "HGG"] seed=4', ['cohort.diagnoses=["MSA", "HGG"]', "seed=4"]),
+        ("train.epochs 3", ["train.epochs 3"]),
+    ],
+)
+def test_blanks_belong_to_a_value_unless_another_word_follows(text, words):
+    assert settings.split_words(text) == words
+    assert settings.split_words(" ".join(words)) == words
+
+
+def test_a_path_with_blanks_is_a_value_in_a_text_and_in_a_list():
+    path, more = "cohort.manifest=/data/my cohort (2)/the table.tsv", "train.epochs=3"
+    for overrides in (f"{path} {more}", f"{more} {path}", [path, more]):
+        found = settings.load("demo", overrides)
+        assert (found.cohort.manifest, found.train.epochs) == ("/data/my cohort (2)/the table.tsv", 3)
+    assert settings.load("demo", 'cohort.diagnoses=["MSA", "HGG"]').cohort.diagnoses == ("MSA", "HGG")
+
+
 @pytest.mark.parametrize("words", ["train.epochs=three", "train.epochs=1.5", "prepare.n4=1", "prepare.syn_iterations=4"])
 def test_a_wrong_type_is_refused(words):
     with pytest.raises(SettingsError, match=words.split("=")[0]):

@@ -99,6 +99,19 @@ def test_niivue_is_radiological_and_has_a_slider_a_layer(case):
     viewer.close()
 
 
+def test_without_masks_the_chosen_button_is_what_is_on_screen(case):
+    shown = show_case(Case("no mask", case.flair, {}, case.brain, t1w=case.flair.data, probability=case.brain * 0.5), "niivue").widget
+    assert shown.chooser.value == "FLAIR only" and list(shown.chooser.options) == ["probability", "T1w", "FLAIR only"]
+    assert all(slider.value == 0 for slider in shown.sliders.values()) and len(shown.viewer.volumes) == 1
+    shown.chooser.value = "T1w"
+    assert shown.sliders["T1w"].value == 1.0 and [volume.name for volume in shown.viewer.volumes] == ["FLAIR.nii", "T1w.nii"]
+    shown.show("masks")  # what a key that takes a layer away again asks for
+    assert shown.chooser.value == "FLAIR only" and shown.sliders["T1w"].value == 0.0
+    shown.show("errors")
+    assert shown.chooser.value == "FLAIR only"
+    shown.viewer.close()
+
+
 def test_going_to_a_lesion_moves_the_cross_there(case):
     shown = show_case(case, "niivue")
     packed = shown.widget.packed

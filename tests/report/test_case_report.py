@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 
@@ -12,9 +13,9 @@ import pytest
 from flairnb.cli import call
 from flairnb.errors import MissingDataError
 from flairnb.evaluate.components import lesion_table
-from flairnb.images import Image, write_image
+from flairnb.images import Image, read_image, write_image
 from flairnb.present.thumbnails import lesion_thumbnail
-from flairnb.provenance import write_json
+from flairnb.provenance import read_json, sha256_file, write_json
 from flairnb.report import case_report
 from flairnb.report.case_report import case_page, warnings_of, write_case_reports
 from flairnb.report.html import fetches
@@ -69,6 +70,29 @@ def test_without_flair_or_lesions_the_page_says_so(results):
     assert "no &lt;lesion&gt; was found" in text and "300 ml, expected 800" in text
 
 
+def test_a_page_never_shows_another_patients_flair_of_the_same_name(results, tmp_path, oblique_affine):
+    """On the same grid, so that nothing but its content tells it apart."""
+    ours, others = tmp_path / "data" / "b" / "sub-1_FLAIR.nii.gz", tmp_path / "data" / "a" / "sub-1_FLAIR.nii.gz"
+    ours.parent.mkdir(parents=True)
+    (results / ours.name).rename(ours)
+    data = read_image(ours).data
+    write_image(others, data[::-1], Image(data, oblique_affine))
+    path = results / "sub-1_desc-summary.json"
+    summary = read_json(path)
+    told = summary | {"input": summary["input"] | {"sha256": sha256_file(ours)}}
+    expected = case_page(results, "sub-1", summary, tmp_path / "data" / "b")
+    assert expected.count("<img") == 3 and case_page(results, "sub-1", told, tmp_path / "data") == expected
+    assert case_page(results, "sub-1", summary, tmp_path / "data") != expected, "the hash made no difference"
+    ours.unlink()
+    page = case_page(results, "sub-1", told, tmp_path / "data")
+    assert "the FLAIR that was segmented was not found beside the results" in page and page.count("<img") == 0
+
+
+def test_half_written_results_in_hidden_folders_are_no_case(results):
+    shutil.copytree(results, results / ".flairnb-partial-abc")
+    assert len(write_case_reports(results)) == 3
+
+
 def test_a_brain_of_the_wrong_size_is_a_warning():
     assert warnings_of({"brain_volume_ml": 1300}) == [] and len(warnings_of({"brain_volume_ml": 2500, "notes": ["a"]})) == 2
 
@@ -76,7 +100,7 @@ def test_a_brain_of_the_wrong_size_is_a_warning():
 def test_a_thumbnail_is_a_small_picture_with_its_outline(results):
     from PIL import Image as Picture
 
-    from flairnb.images import read_image, read_mask
+    from flairnb.images import read_mask
 
     flair = read_image(results / "sub-1_FLAIR.nii.gz")
     mask = read_mask(results / "sub-1_label-lesion_desc-unet_mask.nii.gz")
@@ -89,6 +113,31 @@ def test_a_thumbnail_is_a_small_picture_with_its_outline(results):
     rows, columns = np.nonzero(yellow)
     # The lesion is in the middle of its own picture, give or take the border of the image.
     assert abs(rows.mean() - picture.shape[0] / 2) < 25 and abs(columns.mean() - picture.shape[1] / 2) < 25
+
+
+@pytest.mark.parametrize("flips", [(1, 1), (-1, 1), (1, -1), (-1, -1)], ids=str)
+def test_a_thumbnail_has_the_patients_right_on_the_left_and_the_front_on_top(flips, oblique_affine):
+    """A head that is bright in its right front quarter only, and a lesion that lies there, however the axes are stored."""
+    from PIL import Image as Picture
+
+    affine = oblique_affine.copy()
+    affine[:3, :2] *= flips
+    shape = (61, 51, 5)
+    at = np.indices(shape).reshape(3, -1)
+    x, y, _ = (affine[:3, :3] @ at + affine[:3, 3:]).reshape(3, *shape)
+    middle = affine[:3, :3] @ ((np.array(shape) - 1) / 2) + affine[:3, 3]
+    data = np.where((x > middle[0] + 5) & (y > middle[1] + 5), 200.0, 60.0).astype(np.float32)
+    lesion = (abs(x - middle[0] - 15) < 4) & (abs(y - middle[1] - 15) < 4)
+    thumbnail = Picture.open(io.BytesIO(lesion_thumbnail(Image(data, affine), lesion, middle)))
+    picture = np.asarray(thumbnail).astype(float)
+    yellow = (picture == (240, 228, 66)).all(axis=2)
+    grey = np.where(yellow, np.nan, picture[..., 0])
+    rows, columns = (n // 3 for n in grey.shape)
+    right_front = np.nanmean(grey[:rows, :columns])
+    assert right_front > 150
+    assert all(np.nanmean(part) < 60 for part in (grey[:, -columns:], grey[-rows:]))
+    at_row, at_column = (places.mean() for places in np.nonzero(yellow))
+    assert yellow.any() and at_row < grey.shape[0] / 2 and at_column < grey.shape[1] / 2
 
 
 def test_a_folder_without_results_is_refused(tmp_path, capsys):
@@ -117,7 +166,5 @@ def test_pdf_is_written_by_chromium(results):
 
 
 def test_a_page_is_the_same_for_the_same_results(results):
-    from flairnb.provenance import read_json
-
     summary = read_json(results / "sub-1_desc-summary.json")
     assert case_page(results, "sub-1", summary) == case_page(results, "sub-1", summary)

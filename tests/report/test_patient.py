@@ -298,6 +298,43 @@ def test_the_same_folder_serves_again_until_a_result_is_changed(flair, fake_room
     assert mask.read_bytes() == corrected[mask.name]
 
 
+def test_results_of_another_patients_flair_are_not_replaced(flair, fake_rooms, tmp_path, monkeypatch):
+    """As in `for p in */; do flairnb segment $p/FLAIR.nii.gz --out results; done`."""
+    from flairnb.provenance import sha256_file
+
+    out, other = tmp_path / "results", tmp_path / "other" / flair.name
+    image = nib.load(flair)
+    other.parent.mkdir()
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[::-1], image.affine), other)
+    for _ in range(2):
+        assert patient.segment_patient(flair, out_dir=out)["input"]["sha256"] == sha256_file(flair)
+    before = files_of(out)
+    monkeypatch.setattr(patient, "_load_network", lambda *_: pytest.fail("the work was begun"))
+    with pytest.raises(InputError, match=r"--out: .* found those of another FLAIR .*Name a folder of its own") as caught:
+        patient.segment_patient(other, out_dir=out)
+    assert "\n" not in str(caught.value) and files_of(out) == before
+
+
+def test_a_summary_of_before_that_does_not_say_of_which_flair_it_is_serves_as_before(flair, fake_rooms, tmp_path):
+    out = tmp_path / "results"
+    patient.segment_patient(flair, out_dir=out)
+    path = out / f"{NAME}_desc-summary.json"
+    content = json.loads(path.read_text())
+    del content["input"]["sha256"]
+    path.write_text(json.dumps(content))
+    image = nib.load(flair)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[::-1], image.affine), flair)
+    assert patient.segment_patient(flair, out_dir=out)["input"]["sha256"] != ""
+
+
+def test_the_summary_tells_the_t1w_by_its_hash(flair, fake_rooms, tmp_path, rng, oblique_affine):
+    from flairnb.provenance import sha256_file
+
+    nib.save(nib.Nifti1Image(rng.uniform(80, 120, SHAPE).astype(np.float32), oblique_affine), tmp_path / "T1w.nii.gz")
+    told = patient.segment_patient(flair, t1w=tmp_path / "T1w.nii.gz", out_dir=tmp_path / "out")["input"]
+    assert (told["t1w"], told["t1w_sha256"]) == ("T1w.nii.gz", sha256_file(tmp_path / "T1w.nii.gz"))
+
+
 @pytest.mark.parametrize("kind", ["folder", "link", "broken link"])
 def test_what_stands_in_a_results_place_is_no_result(kind, flair, fake_rooms, not_loaded):
     place = flair.parent / f"{NAME}_desc-qc.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -206,6 +207,61 @@ def test_a_flair_elsewhere_is_found_in_data_dir_or_asked_for(results, tmp_path):
     with pytest.raises(MissingDataError, match="sub-8: expected its FLAIR"):
         review_cases.find_cases(source=str(results))
     assert len(review_cases.find_cases(source=str(results), data_dir=str(tmp_path / "in"))) == 2
+
+
+def moved_to_data(results, tmp_path, name, what):
+    """Move an image of results to data/b, put another patient's of the same name into data/a, and tell the summary by hash."""
+    ours, others = (tmp_path / "data" / who / name for who in "ba")
+    for path in (ours, others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    (results / name).rename(ours)
+    others.write_bytes(ours.read_bytes()[:-8] + bytes(8))
+    path = results / "sub-8_desc-summary.json"
+    known = read_json(path)
+    write_json(path, known | {"input": known["input"] | {what: sha256_file(ours)}})
+    return ours
+
+
+def test_of_many_flairs_of_one_name_the_one_that_was_segmented_is_shown(results, tmp_path):
+    ours = moved_to_data(results, tmp_path, "sub-8_FLAIR.nii.gz", "sha256")
+    (row,) = (row for row in review_cases.of_folder(results, tmp_path / "data") if row["case"] == "sub-8")
+    assert review_cases.files_of(row)["flair"] == str(ours)
+    for place in (results, results.parent):  # beside the results only the name would tell
+        shutil.copy(tmp_path / "data" / "a" / ours.name, place / ours.name)
+    (row,) = (row for row in review_cases.of_folder(results, tmp_path / "data") if row["case"] == "sub-8")
+    assert review_cases.files_of(row)["flair"] == str(ours)
+    ours.unlink()
+    with pytest.raises(MissingDataError, match="sub-8: expected its FLAIR .* none that is the file that was segmented"):
+        review_cases.of_folder(results, tmp_path / "data")
+
+
+def test_of_many_t1w_of_one_name_the_one_that_was_used_is_shown(results, flair, tmp_path):
+    write_image(results / "sub-8_T1w.nii.gz", flair.data, flair)
+    summary = read_json(results / "sub-8_desc-summary.json")
+    write_json(results / "sub-8_desc-summary.json", summary | {"input": summary["input"] | {"t1w": "sub-8_T1w.nii.gz"}})
+    ours = moved_to_data(results, tmp_path, "sub-8_T1w.nii.gz", "t1w_sha256")
+    for there in (True, False):
+        (row,) = (row for row in review_cases.of_folder(results, tmp_path / "data") if row["case"] == "sub-8")
+        assert review_cases.files_of(row).get("t1w") == (str(ours) if there else None)
+        ours.unlink(missing_ok=True)
+
+
+def test_hidden_folders_hold_no_case_and_no_image(results, tmp_path):
+    for hidden in (results / ".flairnb-partial-x", results / "deep" / ".trash" / "er"):
+        shutil.copytree(results, hidden, ignore=shutil.ignore_patterns(".*", "deep"))
+    assert len(review_cases.of_folder(results)) == 2
+    (tmp_path / "data" / ".cache").mkdir(parents=True)
+    (results / "sub-8_FLAIR.nii.gz").rename(tmp_path / "data" / ".cache" / "sub-8_FLAIR.nii.gz")
+    with pytest.raises(MissingDataError, match="sub-8: expected its FLAIR"):
+        review_cases.of_folder(results, tmp_path / "data")
+
+
+def test_a_name_with_brackets_is_found_in_data_dir(results, tmp_path):
+    summary = read_json(results / "sub-8_desc-summary.json")
+    write_json(results / "sub-8_desc-summary.json", summary | {"input": {"flair": "a[1]_FLAIR.nii.gz"}})
+    (tmp_path / "data").mkdir()
+    (results / "sub-8_FLAIR.nii.gz").rename(tmp_path / "data" / "a[1]_FLAIR.nii.gz")
+    assert len(review_cases.of_folder(results, tmp_path / "data")) == 2
 
 
 @pytest.mark.parametrize(
