@@ -128,16 +128,17 @@ bench_page.laws(measured).round(3)
 bench_page.a_year(measured)
 
 # %% [markdown]
-# The paper counts some 36 million MR examinations a year in the United States, 65% of them of the central nervous system. So many machines like the measured one, or processor cores
-# working all day and night, would keep up. Cases do not depend on each other: `flairnb run --dask` gives them to as many
-# machines as there are.
+# The paper counts some 36 million MR examinations a year in the United States, 65% of them of the central nervous system. So many
+# machines like the measured one, or processor cores working all day and night, would keep up. Cases do not depend on each other:
+# `flairnb run --dask` gives them to as many machines as there are.
 
 # %%
 bench_page.full_training().round(1)
 
 # %% [markdown]
 # The paper's training, by the number of operations alone: on one Titan Xp at three tenths of its peak, and on eight with
-# nothing lost between them. What an update costs here, with patches cut meanwhile (`pipeline`) and without:
+# nothing lost between them (there in batches of eight: six patches do not divide over eight). What an update costs here, with
+# patches cut meanwhile (`pipeline`) and without:
 
 # %%
 bench_page.updates(measured).round(2)

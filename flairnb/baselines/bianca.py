@@ -172,12 +172,14 @@ def segment(case: BaselineCase, model: BiancaModel) -> NDArray[np.bool_]:
     return mask & ~excluded(case) if model.masked else mask
 
 
-def curves(case: BaselineCase, reference: NDArray[np.bool_], model: BiancaModel, cuts: Sequence[float] = CUTS) -> dict[str, NDArray]:
-    """Return a case's Dice at each cut, without and with the exclusion mask."""
+def curves(
+    case: BaselineCase, reference: NDArray[np.bool_], model: BiancaModel, cuts: Sequence[float] = CUTS, beyond: int = 0
+) -> dict[str, NDArray]:
+    """Return a case's Dice at each cut, without and with the exclusion mask; `beyond` as in `tuning.dice_at_cuts`."""
     from flairnb.baselines.tuning import dice_at_cuts
 
     share = lesion_share(case, model)
     return {
-        "no mask": dice_at_cuts(share, reference, cuts),
-        "exclusion mask": dice_at_cuts(np.where(excluded(case), 0, share), reference, cuts),
+        "no mask": dice_at_cuts(share, reference, cuts, beyond),
+        "exclusion mask": dice_at_cuts(np.where(excluded(case), 0, share), reference, cuts, beyond),
     }

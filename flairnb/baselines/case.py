@@ -122,6 +122,10 @@ class BaselineCase:
         """Return the box's part of values on the work grid."""
         return values[self.box]
 
+    def beyond(self, mask: NDArray[np.bool_]) -> int:
+        """Count the voxels of a mask on the work grid that lie outside the box: no method finds them."""
+        return int(np.count_nonzero(mask)) - int(np.count_nonzero(self.part(mask)))
+
 
 def look_at(case: PreparedCase, t1w: Image | None = None, xfm: NDArray | None = None, n4: bool = True, tissue: bool = True) -> BaselineCase:
     """Bring together what the comparison methods need of one prepared case.

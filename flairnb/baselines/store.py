@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from flairnb.errors import MissingDataError
+from flairnb.errors import InputError, MissingDataError
 from flairnb.geometry import Grid
 from flairnb.provenance import atomic_path
 
 T = TypeVar("T")
+
+#: What reading a damaged or a foreign file raises.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def save(path: str | os.PathLike, value: Any, key: str) -> Path:
@@ -40,7 +45,7 @@ def key_of(path: str | os.PathLike) -> str | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return str(stored["_key"])
-    except (OSError, ValueError, KeyError):
+    except _DAMAGED:
         return None
 
 
@@ -51,17 +56,20 @@ def load(path: str | os.PathLike, kind: type[T]) -> T:
     ------
     MissingDataError
         There is no such file.
+    InputError
+        It is damaged.
     """
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(f"expected the fitted comparison methods, found no {path.name}. Run notebook 04 first.")
-    values: dict[str, Any] = {}
-    with np.load(path, allow_pickle=False) as stored:
-        for f in dataclasses.fields(kind):  # type: ignore[arg-type]
-            if f.name in stored:
-                values[f.name] = _unpack(f.name, stored[f.name])
-            elif f.compare and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-                values[f.name] = None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            values = {f.name: _unpack(f.name, stored[f.name]) for f in dataclasses.fields(kind) if f.name in stored}  # type: ignore[arg-type]
+    except _DAMAGED:
+        raise InputError(f"expected fitted values in {path.name}, could not read it. Delete it and run notebook 04 again.") from None
+    for f in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if f.compare and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            values.setdefault(f.name, None)
     return kind(**values)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COLUMNS = ("method", "variant", "value", "dice_mean", "cases", "chosen")
 
 
-def dice_at_cuts(scores: NDArray[np.floating], reference: NDArray[np.bool_], cuts: Sequence[float]) -> NDArray[np.float64]:
+def dice_at_cuts(scores: NDArray[np.floating], reference: NDArray[np.bool_], cuts: Sequence[float], beyond: int = 0) -> NDArray[np.float64]:
     """Return Dice of ``scores >= cut`` with a reference, for every cut.
 
     Parameters
@@ -26,6 +26,8 @@ def dice_at_cuts(scores: NDArray[np.floating], reference: NDArray[np.bool_], cut
     reference : (I, J, K) bool array
     cuts : sequence of float
         Ascending.
+    beyond : int
+        Reference voxels that lie outside these arrays: missed at every cut.
 
     Returns
     -------
@@ -34,7 +36,7 @@ def dice_at_cuts(scores: NDArray[np.floating], reference: NDArray[np.bool_], cut
     """
     cuts = np.asarray(cuts, dtype=float)
     lesion = np.asarray(reference, dtype=bool)
-    total = np.count_nonzero(lesion)
+    total = np.count_nonzero(lesion) + beyond
     if total == 0:
         return np.full(cuts.size, np.nan)
     reached = np.searchsorted(cuts, np.asarray(scores, dtype=float), side="right")
@@ -42,9 +44,9 @@ def dice_at_cuts(scores: NDArray[np.floating], reference: NDArray[np.bool_], cut
     return 2.0 * hit / (called + total)
 
 
-def dice_of(mask: NDArray[np.bool_], reference: NDArray[np.bool_]) -> float:
-    """Return Dice of two masks; NaN where the reference is empty."""
-    return float(dice_at_cuts(np.asarray(mask, dtype=float), reference, (0.5,))[0])
+def dice_of(mask: NDArray[np.bool_], reference: NDArray[np.bool_], beyond: int = 0) -> float:
+    """Return Dice of two masks; NaN where the reference is empty. `beyond` as in `dice_at_cuts`."""
+    return float(dice_at_cuts(np.asarray(mask, dtype=float), reference, (0.5,), beyond)[0])
 
 
 def tuning_table(method: str, curves: dict[str, tuple[Sequence[float], NDArray[np.floating]]]) -> pd.DataFrame:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,14 +81,15 @@ def read_progress(folder: Path, identity: Mapping[str, Any]) -> Progress | None:
     Raises
     ------
     InputError
-        The earlier run had other settings: going on would mix two runs.
+        The earlier run had other settings: going on would mix two runs. Or
+        the file is damaged.
     """
     path = Path(folder) / FILE
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as stored:
+    with _whole(path), np.load(path, allow_pickle=False) as stored:
         about = json.loads(str(stored["about"]))
-    before = about["identity"]
+        before, progress = about["identity"], Progress(**about["progress"])
     changed = sorted(k for k in {*before, *identity} if before.get(k) != identity.get(k))
     if changed:
         changes = ", ".join(f"{k}: {before.get(k)!r} then, {identity.get(k)!r} now" for k in changed)
@@ -93,7 +97,7 @@ def read_progress(folder: Path, identity: Mapping[str, Any]) -> Progress | None:
             f"training: the checkpoint in {path.parent.name} is of a run with other settings ({changes}). "
             "Choose another model folder, delete this one, or train with resume=False."
         )
-    return Progress(**about["progress"])
+    return progress
 
 
 def restore_variables(folder: Path, groups: Mapping[str, Sequence[Any]]) -> None:
@@ -102,10 +106,11 @@ def restore_variables(folder: Path, groups: Mapping[str, Sequence[Any]]) -> None
     Raises
     ------
     InputError
-        The file holds other variables (made by another version).
+        The file holds other variables (made by another version), or is
+        damaged.
     """
     path = Path(folder) / FILE
-    with np.load(path, allow_pickle=False) as stored:
+    with _whole(path), np.load(path, allow_pickle=False) as stored:
         for group, values in groups.items():
             keys = [k for k in stored.files if k.startswith(f"{group}/")]
             if len(keys) != len(values):
@@ -115,3 +120,18 @@ def restore_variables(folder: Path, groups: Mapping[str, Sequence[Any]]) -> None
                 if tuple(array.shape) != tuple(variable.shape):
                     raise InputError(f"training: {path.name}: {key} has shape {array.shape}, expected {tuple(variable.shape)}.")
                 variable.assign(array)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged file raises into one line that says what to do."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as problem:
+        why = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise InputError(
+            f"training: expected a whole {path.name} in {path.parent.name}, could not read it ({why}). "
+            "Delete it, or train with resume=False."
+        ) from None

@@ -7,6 +7,7 @@ releases Python's lock) and handed to `tf.data`, which keeps batches ready.
 from __future__ import annotations
 
 import os
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,7 +123,12 @@ class EpochPatches:
                     future.cancel()
 
     def dataset(self, first_step: int = 0, workers: int | None = None) -> tf.data.Dataset:
-        """Return the batches as a `tf.data.Dataset` that keeps a few ready."""
+        """Return the batches as a `tf.data.Dataset` that keeps a few ready.
+
+        Keep this object for as long as the dataset is read. TensorFlow holds
+        the functions of its datasets until the process ends, and must not
+        hold every epoch's draws with them.
+        """
         import tensorflow as tf
 
         size, patch = self.train.batch, self.train.patch
@@ -130,7 +136,8 @@ class EpochPatches:
             tf.TensorSpec((size, patch, patch, patch, 1), tf.float32),
             tf.TensorSpec((size, patch, patch, patch), tf.uint8),
         )
-        data = tf.data.Dataset.from_generator(lambda: self.batches(first_step, workers), output_signature=signature)
+        weak = weakref.proxy(self)
+        data = tf.data.Dataset.from_generator(lambda: weak.batches(first_step, workers), output_signature=signature)
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         options.deterministic = True

@@ -14,6 +14,7 @@ import numpy as np
 from flairnb.cohort.phantom.training import Sources, draw_head
 from flairnb.errors import InputError
 from flairnb.network.volumes import MASK_SUFFIX, write_volume
+from flairnb.provenance import content_hash
 
 STROKE_FOLDER = "lesionmasks/lesymap"
 MS_FOLDER = "lesionmasks/openms_mni"
@@ -43,6 +44,21 @@ def find_sources(data_dir: str | os.PathLike | None) -> Sources:
     return Sources(*found)
 
 
+def heads_folder(root: str | os.PathLike, sources: Sources, spacing_mm: float) -> Path:
+    """Return the folder for heads of one voxel size and one set of source files, by their names.
+
+    Heads of another voxel size or of other sources in the same place would be
+    taken for these.
+
+    Examples
+    --------
+    >>> heads_folder("heads", Sources(), 1.5).name
+    '1.5mm-70a4a2ea'
+    """
+    names = [[path.name for path in paths] for paths in (sources.label_maps, sources.stroke_masks, sources.ms_masks)]
+    return Path(root) / f"{spacing_mm:g}mm-{content_hash(names)[:8]}"
+
+
 def make_head(folder: str | os.PathLike, number: int, seed: int, sources: Sources, spacing_mm: float) -> Path:
     """Draw head `number` and write it (float16 image, uint8 mask); nothing happens where it exists.
 
@@ -64,8 +80,9 @@ def make_heads(  # noqa: PLR0913 (the last two have defaults)
 ) -> list[Path]:
     """Draw heads `first` to `first + count - 1` in `jobs` worker processes.
 
-    A label map is read and prepared once a worker, so numbers go to workers in
-    chunks. Returns the mask files.
+    A folder holds heads of one voxel size and one set of sources (see
+    `heads_folder`). A label map is read and prepared once a worker, so numbers
+    go to workers in chunks. Returns the mask files.
     """
     from joblib import Parallel, delayed
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flairnb.errors import SettingsError
 from flairnb.network.losses import loss_function
 from flairnb.network.normalisation import fuse_normalisation
 from flairnb.network.schedule import average_momentum, make_optimizer, precision_policy
@@ -37,6 +38,11 @@ class Learner:
         Devices to mirror over; all GPUs if there is more than one. Where the
         environment's ``TF_CONFIG`` names several workers, all of their devices:
         start the same program on each, with a model folder of its own.
+
+    Raises
+    ------
+    SettingsError
+        ``train.batch`` does not divide over the devices.
     """
 
     def __init__(self, settings: Settings, init: str | Path | None = None, devices: Sequence[str] | None = None) -> None:
@@ -50,6 +56,7 @@ class Learner:
         one = tf.distribute.MirroredStrategy(devices) if mirrored and several is None else tf.distribute.get_strategy()
         self.strategy = several or one
         self.train = settings.train
+        _check_batch(settings.train.batch, self.strategy.num_replicas_in_sync)
         self.policy = precision_policy(settings.train.precision, bool(gpus))
         self.rate = settings.train.learning_rate
         keras.utils.set_random_seed(settings.seed)
@@ -171,8 +178,19 @@ def worker_count() -> int:
     return max(1, len(cluster.get("worker", ())) + len(cluster.get("chief", ())))
 
 
+def _check_batch(batch: int, devices: int) -> None:
+    """Refuse a batch that leaves a device without its share: it would train on nothing, or patches would be dropped."""
+    if batch % devices:
+        below = batch // devices * devices
+        fits = f"{below} or {below + devices}" if below else f"{devices}"
+        raise SettingsError(
+            f"train.batch: expected a multiple of the {devices} devices that train together, found {batch}. "
+            f"Set train.batch to {fits}, or let fewer GPUs be seen with CUDA_VISIBLE_DEVICES."
+        )
+
+
 def _share(dataset: Any, context: Any) -> Any:
-    """Return one worker's part of every batch, in pieces of one device's size."""
+    """Return one worker's part of every batch, in pieces of one device's size; the batch divides over all devices."""
     size = dataset.element_spec[0].shape[0]
     part = size // context.num_input_pipelines
     first = context.input_pipeline_id * part

@@ -229,7 +229,8 @@ class _Run:
 def _identity(settings: Settings) -> dict[str, Any]:
     """Return what two parts of one run must share; the end of the run may be moved."""
     free = ("epochs", "max_minutes")
-    values = {f"network.{k}": v for k, v in as_dict(settings.network).items()}
+    values = {"prepare.spacing_mm": settings.prepare.spacing_mm}
+    values.update({f"network.{k}": v for k, v in as_dict(settings.network).items()})
     values.update({f"train.{k}": v for k, v in as_dict(settings.train).items() if k not in free})
     return {"seed": settings.seed, **values}
 

@@ -274,7 +274,9 @@ def _network_settings(values: Mapping[str, Any], what: str) -> NetworkSettings:
 
 def _folder(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
-    for folder in (path, path.parent if path.suffix == ".keras" else path, SHIPPED / str(name_or_path)):
+    # Only beside a file that is there: a slip in its name must not load the network next to it.
+    beside = path.is_file() and (path.suffix == ".keras" or path.name == SETTINGS_FILE)
+    for folder in (path.parent if beside else path, SHIPPED / str(name_or_path)):
         if (folder / SETTINGS_FILE).is_file():
             return folder
     names = ", ".join(shipped_names()) or "none"

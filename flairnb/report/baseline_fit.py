@@ -18,11 +18,14 @@ from flairnb.report.baselines import FOLDER, case_key, looked, t1w_path
 if TYPE_CHECKING:
     import pandas as pd
 
-    from flairnb.baselines.bianca import BiancaModel
     from flairnb.baselines.lpa import LpaModel
     from flairnb.report.start import Run
 
 TUNING = "tables/baseline_tuning.tsv"
+#: Files of the fitted methods in `FOLDER`.
+MODELS = ("lga03", "lga", "lpa", "bianca")
+#: Where the points of BIANCA-style lie while its cut is chosen.
+_ALL_POINTS = "bianca_tuning"
 
 
 def fit_baselines(run: Run) -> pd.DataFrame:
@@ -54,7 +57,7 @@ def fit_baselines(run: Run) -> pd.DataFrame:
     cases = steps.prepared_ids(run, "train")
     key = content_hash([case_key(run, case) for case in cases], _reference_hashes(run, cases), _settings_key(run), run.settings.seed)
     known = run.path(f"{FOLDER}/fit.json")
-    if known.is_file() and read_json(known).get("Key") == key and (run.work_dir / TUNING).is_file():
+    if known.is_file() and read_json(known).get("Key") == key and _all_there(run):
         return run.table(TUNING)
     train = _Training(run, cases)
     table = pd.concat([_fit_threshold(train), _fit_lga(train), _fit_lpa(train), _fit_bianca(train)], ignore_index=True)
@@ -62,6 +65,13 @@ def fit_baselines(run: Run) -> pd.DataFrame:
     run.save(table, TUNING)
     write_json(known, {"Key": key, "Cases": train.cases, "TuningCases": train.tuning})
     return table
+
+
+def _all_there(run: Run) -> bool:
+    from flairnb.baselines import store
+
+    models = [run.path(f"{FOLDER}/{name}.npz") for name in MODELS]
+    return (run.work_dir / TUNING).is_file() and all(store.key_of(path) is not None for path in models)
 
 
 def chosen(table: pd.DataFrame, method: str) -> float:
@@ -92,11 +102,11 @@ class _Training:
         more = more or [()] * len(cases)
         return each_case(work, [(self.run, case, *m) for case, m in zip(cases, more, strict=True)], self.run.jobs)
 
-    def keep(self, name: str, model: Any) -> None:
+    def keep(self, name: str, model: Any) -> Path:
         """Write a fitted method."""
         from flairnb.baselines import store
 
-        store.save(self.run.path(f"{FOLDER}/{name}.npz"), model, "")
+        return store.save(self.run.path(f"{FOLDER}/{name}.npz"), model, "")
 
 
 def _fit_threshold(train: _Training) -> pd.DataFrame:
@@ -157,7 +167,10 @@ def _fit_bianca(train: _Training) -> pd.DataFrame:
     numbers = np.concatenate([np.full(len(points), n) for n, (points, _) in enumerate(found)])
     points, lesion = (np.concatenate(part) for part in zip(*found, strict=True))
     model = BiancaModel(points, lesion, numbers, settings.knn_neighbours, settings.knn_spatial_weight)
-    curves = train.each(_bianca_dice, train.tuning, [(model.without(train.cases.index(case)),) for case in train.tuning])
+    # Jobs get the file and the number of their case: a copy of all points for each of them would not fit into memory.
+    kept = train.keep(_ALL_POINTS, model)
+    curves = train.each(_bianca_dice, train.tuning, [(kept, train.cases.index(case)) for case in train.tuning])
+    kept.unlink()
     variants = {name: (CUTS, np.array([curve[name] for curve in curves])) for name in ("no mask", "exclusion mask")}
     table = tuning_table("bianca", variants)
     best = table[table["chosen"]].iloc[0]
@@ -176,17 +189,16 @@ def _try_to_look(run: Run, participant: str, tissue: bool) -> bool:
 def _threshold_dice(run: Run, participant: str, candidates: Sequence[float]) -> NDArray[np.float64]:
     from flairnb.baselines.tuning import dice_at_cuts
 
-    view = looked(run, participant)
-    return dice_at_cuts(np.where(view.brain, view.flair, -np.inf), view.part(_reference(run, participant)), candidates)
+    view, reference = looked(run, participant), _reference(run, participant)
+    return dice_at_cuts(np.where(view.brain, view.flair, -np.inf), view.part(reference), candidates, view.beyond(reference))
 
 
 def _lga_dice(run: Run, participant: str, kappas: Sequence[float]) -> list[float]:
     from flairnb.baselines.lga import CUT, lesion_maps
     from flairnb.baselines.tuning import dice_of
 
-    view = looked(run, participant)
-    reference = view.part(_reference(run, participant))
-    return [dice_of(found >= CUT, reference) for found in lesion_maps(view, kappas)]
+    view, reference = looked(run, participant), _reference(run, participant)
+    return [dice_of(found >= CUT, view.part(reference), view.beyond(reference)) for found in lesion_maps(view, kappas)]
 
 
 def _lpa_rows(run: Run, participant: str) -> tuple[NDArray, NDArray, NDArray]:
@@ -200,8 +212,8 @@ def _lpa_dice(run: Run, participant: str, model: LpaModel, cuts: Sequence[float]
     from flairnb.baselines.lpa import lesion_probability
     from flairnb.baselines.tuning import dice_at_cuts
 
-    view = looked(run, participant)
-    return dice_at_cuts(lesion_probability(view, model), view.part(_reference(run, participant)), cuts)
+    view, reference = looked(run, participant), _reference(run, participant)
+    return dice_at_cuts(lesion_probability(view, model), view.part(reference), cuts, view.beyond(reference))
 
 
 def _bianca_points(run: Run, participant: str) -> tuple[NDArray, NDArray]:
@@ -211,11 +223,14 @@ def _bianca_points(run: Run, participant: str) -> tuple[NDArray, NDArray]:
     return sample_points(view, view.part(_lesion(run, participant)), _points(run), _stream(run, "bianca", participant))
 
 
-def _bianca_dice(run: Run, participant: str, model: BiancaModel) -> dict[str, NDArray]:
-    from flairnb.baselines.bianca import curves
+def _bianca_dice(run: Run, participant: str, points: Path, number: int) -> dict[str, NDArray]:
+    """Return a case's curves by the points of all other cases; `number` is the case's own."""
+    from flairnb.baselines import store
+    from flairnb.baselines.bianca import BiancaModel, curves
 
-    view = looked(run, participant)
-    return curves(view, view.part(_reference(run, participant)), model)
+    view, reference = looked(run, participant), _reference(run, participant)
+    others = store.load(points, BiancaModel).without(number)
+    return curves(view, view.part(reference), others, beyond=view.beyond(reference))
 
 
 def _points(run: Run) -> tuple[int, int]:

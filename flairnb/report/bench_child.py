@@ -25,7 +25,7 @@ def measure(task: str, **given: Any) -> dict[str, Any]:
     task : str
         Of :data:`flairnb.report.bench_tasks.TASKS`.
     **given
-        What the task wants; ``onednn=False`` leaves TensorFlow's own settings.
+        What the task wants; ``onednn=False`` switches oneDNN off.
 
     Returns
     -------

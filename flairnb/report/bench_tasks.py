@@ -122,7 +122,8 @@ def training(width: int, patch: int, batch: int, steps: int = 6) -> dict[str, An
     with tempfile.TemporaryDirectory() as folder:
         _write_noise(folder, 1, patch + 24)
         records = FolderSource(Path(folder), settings.prepare.spacing_mm).records()
-        feed = iter(learner.distribute(EpochPatches(records, settings.train, 1, 0).dataset()))
+        patches = EpochPatches(records, settings.train, 1, 0)
+        feed = iter(learner.distribute(patches.dataset()))
         constant = next(feed)
         learner.step(*constant, 1e-4, 1)  # compiles
         # In turns, so that what else the machine does meets both; batches that were cut meanwhile are used up first.

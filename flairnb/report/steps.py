@@ -148,9 +148,8 @@ def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
     configure(run.jobs)
     records = training_volumes(run)
     settings = run.settings
-    key = content_hash(
-        volume_hashes(records), settings_hash(settings.network, settings.train), settings.seed, *([str(init)] if init else [])
-    )
+    recipe = settings_hash(settings.network, settings.train), settings.prepare.spacing_mm, settings.seed
+    key = content_hash(volume_hashes(records), *recipe, *([str(init)] if init else []))
     model_dir, known = run.path(f"{MODEL}/history.csv").parent, run.path(f"{MODEL}/inputs.json")
     same = known.is_file() and read_json(known)["Key"] == key
     if not same:

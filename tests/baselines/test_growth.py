@@ -51,20 +51,53 @@ def test_one_voxel_grows_as_computed_by_hand():
 
 
 def test_the_second_half_pass_sees_the_first():
-    """A white field with two black neighbours that became lesion in the same round counts them."""
+    """Both candidates have two seed neighbours; the second also counts what the first became in the same round, nothing else does."""
     shape = (7, 7, 3)
     seeds, belief = np.zeros(shape, bool), np.zeros(shape)
-    rng = np.random.default_rng(0)
-    flair = 1 + 0.05 * rng.normal(size=shape)
-    p0 = np.full(shape, 2.75)
+    flair = 1 + 0.05 * np.random.default_rng(0).normal(size=shape)
     seeds[1:3, 2, 1] = seeds[1:3, 4, 1] = True
     flair[seeds] = [1.6, 1.7, 1.8, 1.75]
-    belief[1:3, 3, 1] = 1.0
-    flair[1:3, 3, 1] = 1.7
-    found = grow(belief, seeds, flair, p0)
-    # Both have two seed neighbours; the second also has the first.
-    first, second = ((1, 3, 1), (2, 3, 1)) if (1 + 3 + 1) % 2 == 0 else ((2, 3, 1), (1, 3, 1))
-    assert found[first] > 0 and found[second] >= found[first]
+    first, second = (2, 3, 1), (1, 3, 1)  # the sum of the black field's indices is even
+    flair[first] = flair[second] = 1.3
+    a, b = fit_gamma(flair[seeds])
+    ratio = stats.gamma.pdf(1.3, a, scale=1 / b) / stats.norm.pdf(1.3, flair[~seeds].mean(), flair[~seeds].std())
+    # Seen from two neighbours alone, the first becomes 0.4 and the second 0.2.
+    belief[first], belief[second] = 0.4 / (ratio * np.exp(-2)), 0.2 / (ratio * np.exp(-2))
+    found = grow(belief, seeds, flair, np.full(shape, 2.75))
+    assert found[first] == pytest.approx(0.4, rel=1e-6)
+    assert found[second] == pytest.approx(0.2 * np.exp(2 * 0.4), rel=1e-6)
+
+
+def test_growth_goes_one_voxel_a_round_for_fifty_rounds():
+    """Between a row and a column of seeds, field (i, j) has two lesion neighbours from round i + j - 1 on."""
+    n = 31
+    flair = 2 + 0.01 * np.random.default_rng(0).normal(size=(n, n, 1))
+    seeds, belief = np.zeros(flair.shape, bool), np.zeros(flair.shape)
+    seeds[0, :, 0] = seeds[:, 0, 0] = True
+    belief[1:, 1:, 0] = 1e9
+    found = grow(belief, seeds, flair, np.full(flair.shape, 2.75))[..., 0]
+    i, j = np.indices((n, n))
+    np.testing.assert_array_equal(found, seeds[..., 0] | (i + j - 1 <= 50))
+
+
+def test_the_normal_tissues_count_by_their_sizes():
+    """One candidate between two seeds, in 10 voxels of CSF, some 80 of grey and 60 of white matter with intensities that overlap."""
+    rng = np.random.default_rng(4)
+    shape = (5, 4, 8)
+    p0 = np.repeat([1.2, 2.0, 2.0, 2.75], 40).reshape(shape)
+    p0.ravel()[10:20], p0.ravel()[20:40] = 0.0, 2.75
+    flair = np.select([p0 == 1.2, p0 == 2.0], [0.9, 1.2], 1.0) + 0.15 * rng.normal(size=shape)
+    seeds, belief, at = np.zeros(shape, bool), np.zeros(shape), (3, 1, 4)
+    seeds[2, 1, 4] = seeds[4, 1, 4] = True
+    flair[2, 1, 4], flair[4, 1, 4], flair[at], belief[at] = 1.2, 1.8, 1.35, 2.0
+    a, b = fit_gamma(np.array([1.2, 1.8]))
+    parts = [flair[~seeds & (p0 == label)] for label in (1.2, 2.0, 2.75)]
+    total = sum(part.size for part in parts)
+    assert [part.size for part in parts] == [10, 80 - int(seeds[p0 == 2.0].sum()), 60 - int(seeds[p0 == 2.75].sum())]
+    mixture = sum(part.size / total * stats.norm.pdf(1.35, part.mean(), part.std()) for part in parts)
+    expected = 2.0 * stats.gamma.pdf(1.35, a, scale=1 / b) / mixture * np.exp(-2)
+    assert 0.1 < expected < 1
+    assert grow(belief, seeds, flair, p0)[at] == pytest.approx(expected, rel=1e-6)
 
 
 def test_without_seeds_nothing_grows(rng):

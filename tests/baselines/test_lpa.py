@@ -7,8 +7,9 @@ import pytest
 
 from flairnb.baselines.lpa import LATTICE, features, fit_lpa, lattice_weights, lesion_probability, sample_rows
 from flairnb.baselines.mixture import relabel
-from flairnb.baselines.prune import drop_isolated, drop_near, drop_small, fill, join_bright, outer_csf
+from flairnb.baselines.prune import drop_isolated, drop_near, drop_small, fill, join_bright, outer_csf, prune
 from flairnb.baselines.tuning import dice_of
+from flairnb.geometry import Grid
 
 
 def fitted(heads):
@@ -68,6 +69,63 @@ def test_csf_that_outshines_grey_matter_is_grey_matter(rng):
         priors[k, 500 * k : 500 * (k + 1)] = 0.96
     priors[0, 1500] = 0.96
     assert relabel(values, priors)[1500] == 1
+
+
+def test_the_last_pass_weighs_the_classes_by_their_sizes():
+    """1000 voxels of 90 and 110, 100 of 50 and 70: halfway is 80 by likelihood, and about 74 by likelihood times size."""
+    bulk = np.concatenate([np.tile([90.0, 110.0], 500), np.tile([50.0, 70.0], 50)])
+    values = np.append(bulk, [72.0, 78.0])
+    priors = np.full((3, values.size), 0.02)
+    priors[1, :1000] = priors[2, 1000:1100] = 0.96
+    priors[1:, 1100:] = 0.49  # only their intensity speaks
+    found = relabel(values, priors)
+    assert (found[:1000] == 1).all() and (found[1000:1100] == 2).all()
+    assert found[1100:].tolist() == [2, 1]
+
+
+def brain_voxel(case, mni):
+    place = case.mni(np.ones(case.brain.shape, bool)).reshape(*case.brain.shape, 3)
+    return tuple(int(n) for n in np.unravel_index(np.linalg.norm(place - mni, axis=-1).argmin(), case.brain.shape))
+
+
+def test_pruning_takes_all_steps_in_their_order(heads):
+    """At 4 mm the blur of 1 mm changes nothing, so that the result is known voxel by voxel."""
+    case, _ = heads[0]
+    values, raw = np.zeros(case.brain.shape), np.zeros(case.brain.shape)
+    labels = np.where(case.brain, 3, 0)
+    # A weak lesion below CSF outside of the ventricles' box: its upper layer lies within 4 mm and is taken away.
+    i, j, k = brain_voxel(case, (24.0, -20.0, 44.0))
+    values[i - 1 : i + 2, j - 1 : j + 2, k - 1 : k + 2] = 0.3
+    labels[i - 1 : i + 2, j - 1 : j + 2, k + 2] = 1
+    # A lesion beside the ventricle, which takes nothing, with a hole, which is filled; one bright voxel above it is joined.
+    a, b, c = brain_voxel(case, (-30.0, -20.0, 20.0))
+    values[a - 2 : a + 3, b - 2 : b + 3, c - 2 : c + 3] = 0.9
+    values[a, b, c] = 0.0
+    labels[a + 3, b, c - 2] = 1
+    raw[a, b, c + 3] = 0.7
+    expected = values.copy()
+    expected[i - 1 : i + 2, j - 1 : j + 2, k + 1] = 0
+    expected[a, b, c] = expected[a, b, c + 3] = 0.9
+    # A voxel alone, two faint ones and a faint one at a lesion are dropped.
+    lone = brain_voxel(case, (28.0, 30.0, 10.0))
+    faint = brain_voxel(case, (-28.0, 30.0, 10.0))
+    values[lone], values[faint], values[faint[0] + 1, faint[1], faint[2]] = 0.9, 0.09, 0.09
+    values[i, j, k - 2] = 0.09
+    assert case.brain[(values > 0) | (labels == 1) | (raw > 0)].all()
+    np.testing.assert_allclose(prune(values, raw, labels, case), expected)
+
+
+def test_pruning_drops_specks(heads):
+    """At 1.5 mm two voxels hold 0.007 ml, four 0.014 ml: 0.009 ml is the least."""
+    case, _ = heads[0]
+    affine = case.grid.affine.copy()
+    affine[:3, :3] *= 1.5 / 4.0
+    fine = replace(case, grid=Grid(case.grid.shape, affine))
+    i, j, k = (n // 2 for n in case.brain.shape)
+    values = np.zeros(case.brain.shape)
+    values[i, j, k : k + 2] = values[i + 6, j, k : k + 4] = 0.5
+    found = prune(values, np.zeros_like(values), np.where(case.brain, 3, 0), fine)
+    assert not found[: i + 3].any() and (found[i + 6, j, k : k + 4] > 0.4).all()
 
 
 def test_pruning_steps_one_by_one():

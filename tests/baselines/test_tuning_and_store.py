@@ -57,7 +57,12 @@ def test_models_and_cases_come_back_as_they_were(tmp_path, heads, rng):
 
 def test_an_absent_or_broken_file_is_known(tmp_path):
     assert store.key_of(tmp_path / "none.npz") is None
-    (tmp_path / "bad.npz").write_bytes(b"no")
-    assert store.key_of(tmp_path / "bad.npz") is None
+    path = store.save(tmp_path / "bad.npz", LpaModel(-1.5, 2.0, np.zeros(LATTICE)), "abc")
+    whole = path.read_bytes()
+    for content in (b"no", b"", whole[: len(whole) // 2], whole[:100] + bytes(300) + whole[400:], b"PK\x03\x04" + bytes(60)):
+        path.write_bytes(content)
+        assert store.key_of(path) is None
+        with pytest.raises(InputError, match=r"bad\.npz, could not read it\. Delete it and run notebook 04"):
+            store.load(path, LpaModel)
     with pytest.raises(MissingDataError, match="notebook 04"):
         store.load(tmp_path / "none.npz", LpaModel)

@@ -105,10 +105,10 @@ def test_train_on_generated_heads_makes_weights_and_adds_heads_to_those_there(tm
     monkeypatch.chdir(tmp_path)  # no fetched data here: the installed templates serve
     words = ["train", "--profile", "smoke", "--out", str(tmp_path / "out"), "--set", "train.recipe=robust train.epochs=1"]
     assert call([*words, "--generated", "1"]) == 0
-    first = (tmp_path / "out" / "heads").glob("*.mask.npy")
+    first = (tmp_path / "out" / "heads").rglob("*.mask.npy")
     stamp = {path.name: path.stat().st_mtime_ns for path in first}
     assert call([*words, "--generated", "2", "--set", "train.epochs=2"]) == 0
-    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "heads").glob("*.mask.npy")}
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "heads").rglob("*.mask.npy")}
     assert len(stamp) == 1 and len(after) == 2 and stamp.items() <= after.items()
     assert (tmp_path / "out" / "models" / "unet" / "unet.keras").is_file()
     assert "from no label maps" in capsys.readouterr().err

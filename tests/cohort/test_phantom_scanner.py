@@ -136,6 +136,23 @@ def test_slice_profiles_sum_to_one_and_have_the_nominal_width(profile):
     assert half.sum() * 6.0 / 40 == pytest.approx(5.0, abs=0.3)
 
 
+@pytest.mark.parametrize(
+    ("profile", "variance_mm2"),
+    [("gaussian", (5.0 / 2.355) ** 2), ("trapezoid", (5.0**2 + 1.5**2) / 12)],  # the second: a box of 5 mm blurred by one of 1.5
+)
+def test_slices_blur_a_small_ball_by_their_profile_and_no_more(head, profile, variance_mm2):
+    _, brain, affine = head
+    away = sum((n - c) ** 2 for n, c in zip(np.indices(SHAPE), (36, 47, 40), strict=True))
+    ball = np.exp(-away / (2 * 1.5**2)).astype(np.float32)
+    wanted = _plain(profile=profile, slice_mm=5.0, gap_mm=0.0, storage="LAS")
+    placed = scanner.prescribe(wanted, brain, affine, np.eye(4), np.random.default_rng(3))
+    seen = scanner.sample_fraction(placed, ball, affine).sum(axis=(0, 1))
+    at_mm = 5.0 * np.arange(len(seen))
+    middle = np.average(at_mm, weights=seen)
+    blur = np.average((at_mm - middle) ** 2, weights=seen) - (1.5 * SPACING) ** 2
+    assert blur == pytest.approx(variance_mm2, abs=0.9)  # interpolation adds some, the end of the profile's tail takes some
+
+
 def test_noise_is_rician_with_the_stated_signal_to_noise(rng):
     p = _plain(matrix=(64, 48), reconstruction=(64, 48))
     p = replace(p, snr=20.0)

@@ -79,6 +79,26 @@ def test_mprage_steady_state_agrees_with_stepping_through_the_pulses():
     assert signal.mprage_signal(1.0, t1, tr, ti, flip, (n, spacing)) == pytest.approx(centre, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("kind", "blood"), [("flair", 0.05), ("spin_echo", 0.05), ("spgr", 1.0), ("mprage", 1.0)], ids=lambda value: str(value)
+)
+def test_fat_is_what_suppression_leaves_and_flowing_blood_gives_no_spin_echo(kind, blood):
+    table = signal.draw_tissue_table(1.5)
+    sequence = signal.Sequence(kind, te_ms=12, tr_ms=2000, ti_ms=900, flip_deg=12, fat_fraction_left=0.2)
+    found, plain = signal.tissue_signal(table, sequence), sequence.signal(table.pd, table.t1_ms, table.t2_ms)
+    left = {"fat": 0.2, "marrow": 0.2, "vessel": blood, "background": 0.0, "air": 0.0}
+    np.testing.assert_allclose(found, [left.get(name, 1.0) * value for name, value in zip(signal.TISSUES, plain, strict=True)])
+    assert plain[CODE["fat"]] > 0.05 and plain[CODE["vessel"]] > 0.02
+
+
+def test_flair_of_fat_by_hand():
+    """TE 100, TR 9000, TI 2500 ms: 0.8 (1 - 2 exp(-2500/288) + exp(-9000/288)) exp(-100/165), and a quarter of it."""
+    table = signal.draw_tissue_table(1.5)
+    full, quarter = (signal.Sequence("flair", 100, 9000, 2500, fat_fraction_left=left) for left in (1.0, 0.25))
+    assert signal.tissue_signal(table, full)[CODE["fat"]] == pytest.approx(0.436, abs=0.001)
+    assert signal.tissue_signal(table, quarter)[CODE["fat"]] == pytest.approx(0.109, abs=0.001)
+
+
 def test_head_signal_mixes_lesion_and_core_and_leaves_csf_alone(rng):
     tissue = rng.choice([CODE["csf"], CODE["wm"], CODE["gm"]], size=(7, 8, 9)).astype(np.uint8)
     table = signal.draw_tissue_table(3.0)

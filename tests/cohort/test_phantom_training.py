@@ -55,6 +55,18 @@ def test_slices_keep_constants_and_the_place_of_a_ramp(thickness):
     np.testing.assert_allclose((up @ (down @ ramp))[inner], ramp[inner], atol=0.35)
 
 
+@pytest.mark.parametrize("thickness", [3.0, 6.0])
+def test_a_slice_is_as_thick_as_it_says_at_half_height(thickness):
+    """Weights are those of a Gaussian that has fallen to one half at half the thickness: 0.5 ** (2 d / thickness) ** 2."""
+    down, _ = slice_matrices(240, 0.5, thickness, 6.0, 0.0)
+    assert down.shape == (20, 240)
+    for number in (5, 12):
+        centre_mm = (number + 0.5) * 6.0 - 0.25
+        away = np.abs(np.arange(240) * 0.5 - centre_mm)
+        expected = 0.5 ** ((2 * away / thickness) ** 2)
+        np.testing.assert_allclose(down[number], expected / expected.sum(), atol=1e-4)
+
+
 def test_along_equals_einsum(rng):
     data = rng.normal(size=(5, 6, 7)).astype(np.float32)
     matrix = rng.normal(size=(3, 6)).astype(np.float32)

@@ -99,6 +99,26 @@ def test_draws_stay_within_the_settings(train, rng):
         assert (drawn.gain, drawn.shift) == (1.0, 0.0)
 
 
+def test_the_robust_recipe_mirrors_half_of_the_heads_and_only_left_and_right(train):
+    """Without rotation, shear or free-form, the matrix is that of the mirror image along axis 0 times a scale."""
+    still = replace(train, recipe="robust", rotation_deg=0.0, scaling_fraction=0.0, freeform_mm=0.0, coarsest_mm=0.0)
+    matrices = [draw_transform(np.random.default_rng(seed), still, (150.0, 180.0, 150.0)).matrix for seed in range(50)]
+    mirrored = [matrix for matrix in matrices if np.linalg.det(matrix) < 0]
+    assert 15 <= len(mirrored) <= 35  # fewer or more of 50 fair draws: once in 300
+    for matrix in matrices:
+        np.testing.assert_allclose(matrix, np.diag([np.linalg.det(matrix), 1, 1]))
+    turned = replace(train, recipe="robust", rotation_deg=15.0)
+    signs = [np.sign(np.linalg.det(draw_transform(np.random.default_rng(s), turned, (150.0,) * 3).matrix)) for s in range(50)]
+    assert 15 <= signs.count(-1) <= 35
+
+
+def test_mirrored_patches_show_the_other_side(volume):
+    image, mask = volume
+    found, labels = apply_transform(image, mask, Transform(np.diag([-1.0, 1, 1]), np.zeros(3)), 1.5, (2, 3, 4), 10)
+    np.testing.assert_allclose(found, image[::-1][2:12, 3:13, 4:14], atol=1e-5)
+    np.testing.assert_array_equal(labels, mask[::-1][2:12, 3:13, 4:14])
+
+
 def test_the_deformation_never_folds(train, rng):
     drawn = draw_transform(rng, replace(train, freeform_mm=50.0), (150.0, 180.0, 150.0))
     points = rng.uniform(-70, 70, (300, 3))

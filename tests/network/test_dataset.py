@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +74,21 @@ def test_tf_data_gives_the_same_batches(volumes, tiny_settings):
     for (a, b), (image, mask) in zip(collect(patches, first=1), patches.dataset(1), strict=True):
         np.testing.assert_array_equal(a, image)
         np.testing.assert_array_equal(b, mask)
+
+
+def test_no_epoch_stays_in_memory(volumes, tiny_settings):
+    """TensorFlow keeps the functions of its datasets for ever, and would keep every epoch's draws with them."""
+
+    def epoch(number):
+        patches = EpochPatches(volumes, tiny_settings.train, 1, number)
+        batches = iter(patches.dataset())
+        for _ in range(patches.steps if number else 1):  # the first is stopped after a step, as by a time limit
+            next(batches)
+        return weakref.ref(patches)
+
+    gone = [epoch(number) for number in range(5)]
+    gc.collect()
+    assert sum(one() is not None for one in gone) <= 1
 
 
 def test_without_augmentation_patches_are_cut_from_the_volume_itself(volumes, tiny_settings):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,39 @@ def test_a_coarser_look_is_half_of_the_answer_and_keeps_the_grid(model, case):
     other = 2 * both - plain
     assert ((other[brain] > -1e-5) & (other[brain] < 1 + 1e-5)).all()
     assert np.abs(both - plain).max() > 1e-3
+
+
+class ReturnsItsInput:
+    """Stands for a network whose lesion probability is the image itself."""
+
+    layers = ()
+
+    def get_layer(self, name):
+        return SimpleNamespace(kernel=np.zeros((1, 1, 1, 2, 2)))
+
+    def __call__(self, x, training):
+        import tensorflow as tf
+
+        return tf.concat([1 - x, x], axis=-1)
+
+
+@pytest.mark.parametrize("look", [1.5, 2.0])
+def test_what_the_coarser_look_sees_lies_where_it_is(look):
+    """A blob off centre along every axis, in a brain whose mirror images lack the blob's place; centres agree within half a voxel."""
+    shape, at, sigma = (47, 60, 53), (14.0, 22.0, 36.0), 3.0
+    grid = np.indices(shape)
+    brain = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, (22, 31, 27), (20, 27, 24), strict=True)) < 1
+    i, j, k = grid
+    brain &= ~((i > 24) & (j < 29)) & ~((i < 20) & (j > 33)) & ~((i < 20) & (k < 20))
+    blob = np.exp(-sum((g - c) ** 2 for g, c in zip(grid, at, strict=True)) / (2 * sigma**2)).astype(np.float32)
+    plain, both = (predict(ReturnsItsInput(), blob, brain, infer(method="whole", coarser_look=c)) for c in (0.0, look))
+    np.testing.assert_allclose(plain, np.where(brain, blob, 0))
+    coarser = 2 * both - plain
+    for volume in (plain, coarser):
+        centre = [float((g * volume).sum() / volume.sum()) for g in grid]
+        np.testing.assert_allclose(centre, at, atol=0.5)
+    assert coarser.sum() == pytest.approx(plain.sum(), rel=0.1)
+    assert 0.7 < coarser.max() < 1
 
 
 def test_one_tile_over_the_whole_brain_equals_one_pass(model, rng):

@@ -145,6 +145,17 @@ def test_a_file_without_settings_and_an_unknown_name_are_missing_data(saved, tmp
         load_network("no-such-network")
 
 
+def test_a_slip_in_a_files_name_does_not_load_the_network_beside_it(saved):
+    _, path = saved
+    assert load_network(path.parent / "settings.json").name == "unet"
+    for wrong in ("ubet.keras", "unet.h5", "setting.json"):
+        with pytest.raises(MissingDataError, match=wrong):
+            load_network(path.with_name(wrong))
+    path.unlink()
+    with pytest.raises(MissingDataError, match="unet.keras"):
+        load_network(path)
+
+
 def test_shipped_networks_come_first_then_those_of_demo_runs(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(weights, "SHIPPED", tmp_path / "shipped")
     with pytest.raises(MissingDataError, match="flairnb run"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from flairnb import provenance
 from flairnb.cli import call
 from flairnb.errors import InputError, WorkFailed
-from flairnb.report import bench, bench_agreement, bench_page, bench_parts, bench_rows, bench_tasks, doctor
+from flairnb.report import bench, bench_agreement, bench_child, bench_page, bench_parts, bench_rows, bench_tasks, doctor
 from flairnb.report.bench_child import measure
 from flairnb.report.bench_rows import Bench, Row
 
@@ -93,9 +94,34 @@ def test_arithmetic_of_one_pass_and_of_tiles_follows_from_the_network(tmp_path):
     assert both == pytest.approx(one * (1 + 1 / 8), rel=1e-6)
 
 
-def test_training_on_more_gpus_takes_inversely_less():
-    hours = bench_page.full_training()
-    assert hours["hours"].iloc[0] == pytest.approx(8 * hours["hours"].iloc[1])
+def test_training_on_more_gpus_takes_inversely_less_with_a_batch_that_divides_over_them():
+    hours = bench_page.full_training().set_index("gpus")
+    assert hours["hours"][1] == pytest.approx(8 * hours["hours"][8])
+    assert hours["batch"].to_dict() == {1: 6, 8: 8}
+
+
+def test_what_is_called_without_onednn_is_measured_without_it(tmp_path, monkeypatch):
+    """TensorFlow's own default depends on the processor: with AVX-512 oneDNN is on."""
+    asked = []
+
+    def run(command, env, **more):
+        asked.append((command[3], env["TF_ENABLE_ONEDNN_OPTS"]))
+        found = {
+            "aside_s": 0.0, "aside_cpu_s": 0.0, "cpu_s": 1.0, "gflop": 1.0, "gflop_s": 1.0, "peak_gb": 1.0, "preparation": {},
+            "stages": {"total": 1.0}, "passes": [{"seconds": [1.0], "gflop": 1.0}],
+        }  # fmt: skip
+        return SimpleNamespace(returncode=0, stdout=f"flairnb-bench:{json.dumps(found)}", stderr="")
+
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")  # what a user has set changes nothing
+    monkeypatch.setattr(bench_child.subprocess, "run", run)
+    monkeypatch.setattr(bench_parts, "_paths", lambda case, data: {"flair": "flair.nii.gz"})
+    rows = [row for part in ("ways", "network") for row in bench_parts.PARTS[part](nothing(tmp_path))]
+    assert asked == [("segment", "1"), ("segment", "0"), ("products", "1"), ("whole", "1"), ("whole", "0")]
+    cases = list(dict.fromkeys(row.case for row in rows))
+    first, cube = bench_parts.FIRST, f"cube of {bench_parts.EDGES[-1]} voxels"
+    assert cases == [
+        f"{first}, tiled", f"{first}, without oneDNN", "matrix product, 2048 x 2048", f"{cube}, ours", f"{cube}, without oneDNN",
+    ]  # fmt: skip
 
 
 def some_rows() -> pd.DataFrame:
@@ -115,6 +141,7 @@ def some_rows() -> pd.DataFrame:
             rows.append(Row("segment", case, what, value, value, value, 3, unit))
     rows.append(Row("ways", f"{bench_parts.FIRST}, tiled", "network", 60.0, 60.0, 60.0, 1))
     rows.append(Row("ways", f"{bench_parts.FIRST}, tiled", "everything", 70.0, 70.0, 70.0, 1))
+    rows.append(Row("ways", f"{bench_parts.FIRST}, without oneDNN", "network", 7.5, 7.5, 7.5, 1))
     rows.append(Row("network", "matrix product, 2048 x 2048", "rate", 200.0, 200.0, 200.0, 1, "GFLOP/s"))
     rows.append(Row("baselines", "lga", "everything", 40.0, 40.0, 40.0, 1))
     return pd.DataFrame(rows)
@@ -129,7 +156,7 @@ def test_the_page_sets_each_way_beside_ours_and_the_articles_times():
     assert ratios["the article's dense cubes (network only)"] == pytest.approx(20.0)
     assert ratios["the article's U-Net, Titan Xp"] == pytest.approx(2.82)
     assert ratios["the floor (network only)"] == pytest.approx(2 / 3)
-    assert np.isnan(ratios["TensorFlow's own settings (network only)"])
+    assert ratios["without oneDNN (network only)"] == pytest.approx(2.5) and np.isnan(ratios["without oneDNN"])
     year = bench_page.a_year(rows).set_index("input")
     assert year.loc[bench_parts.FIRST, "cores, all year"] == round(23.4e6 * 18 / (365.25 * 86400))
 

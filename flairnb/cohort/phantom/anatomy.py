@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from flairnb.cohort.phantom.heads import Head, head_from_label_map, head_from_templates
 from flairnb.cohort.phantom.noise import fractal_field, smooth_field
-from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, PARENCHYMA, Tissue, is_in
+from flairnb.cohort.phantom.tissue import CORTEX, PARENCHYMA, Tissue, is_in
 from flairnb.geometry import mask_box, near_distance
 
 # MNI152 templates are larger than brains are (Lancaster et al., Human Brain Mapping 2007;28:1194): unscaled, simulated brains
@@ -213,8 +213,3 @@ def _add_details(rng: np.random.Generator, tissue: NDArray[np.uint8], right: NDA
     vessels = np.abs(fractal_field(rng, tissue.shape, (7.0 / spacing, 3.0 / spacing))) < 0.02
     tissue[csf & vessels & (smooth_field(rng, tissue.shape, 4 / spacing) > 0)] = Tissue.VESSEL
     return tissue
-
-
-def nuclei_mask(anatomy: Anatomy) -> NDArray[np.bool_]:
-    """Mark the deep grey nuclei."""
-    return is_in(anatomy.tissue, *NUCLEI)

@@ -49,7 +49,6 @@ PARENCHYMA = (
 )
 CORTEX = (Tissue.GM, Tissue.LIMBIC_GM)
 NUCLEI = (Tissue.DEEP_GM, Tissue.PALLIDUM, Tissue.THALAMUS)
-HEMISPHERE_WM = (Tissue.WM,)
 
 
 def lookup(codes: tuple[Tissue, ...]) -> NDArray[np.bool_]:
