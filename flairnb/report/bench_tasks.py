@@ -180,8 +180,11 @@ def phantoms(folder: str) -> dict[str, Any]:
     return {"seconds": seconds}
 
 
-def cohort(folder: str, cases: int) -> dict[str, Any]:
-    """Prepare and segment the first phantoms of a folder in this process, as notebooks 02 and 04 do; return the seconds of both."""
+def cohort(folder: str, cases: int, same: bool = True) -> dict[str, Any]:
+    """Prepare and segment phantoms of a folder in this process, as notebooks 02 and 04 do; return the seconds of both.
+
+    With `same` the first one, again and again under other names, so that nothing but the count changes; else the first so many.
+    """
     import pandas as pd
 
     from flairnb.report import methods, steps
@@ -189,7 +192,9 @@ def cohort(folder: str, cases: int) -> dict[str, Any]:
     from flairnb.settings import load
 
     settings = load("demo", "infer.shipped_spacing_mm=2.0")
-    table = pd.read_csv(Path(folder) / "manifest.tsv", sep="\t", dtype=str, keep_default_na=False).head(cases)
+    made = pd.read_csv(Path(folder) / "manifest.tsv", sep="\t", dtype=str, keep_default_na=False)
+    table = made.iloc[[0] * cases].copy() if same else made.head(cases).copy()
+    table["participant_id"] = [f"{name}n{number}" for number, name in enumerate(table["participant_id"], 1)]
     with tempfile.TemporaryDirectory() as work:
         run = Run("04", settings, settings.seed, Path(work), Path(folder), 1)
         table.to_csv(run.path("manifest.tsv"), sep="\t", index=False)

@@ -57,6 +57,8 @@ class Found:
         SHA-256 of the network's weights; "" for other methods.
     network : Network, optional
         Whose calibration and sharpening the map still needs.
+    infer : InferSettings, optional
+        How the network was applied; None for other methods.
     case : PreparedCase, optional
         Whose work grid `values` lie on, if not the run's own.
     """
@@ -69,6 +71,7 @@ class Found:
     case: PreparedCase | None = None
     weights: str = ""
     network: Network | None = None
+    infer: InferSettings | None = None
 
 
 def segment_validation(run: Run) -> pd.DataFrame:
@@ -206,9 +209,8 @@ def _network_of(run: Run, participant: str, folder: Path, shipped_mm: float = 0.
     from flairnb.settings import as_dict
 
     network = _loaded(folder, (folder / "settings.json").stat().st_mtime_ns)
-    key = content_hash(
-        network.sha256, network.sharpening, network.min_lesion_ml, network.rim_mm, as_dict(network.calibration), as_dict(run.settings.infer)
-    )
+    stored = (network.threshold, network.coarser_look, network.sharpening, network.min_lesion_ml, network.rim_mm)
+    key = content_hash(network.sha256, *stored, as_dict(network.calibration), as_dict(run.settings.infer))
     if shipped_mm:
         return _apply(run, participant, "shipped", key, _shipped(run, network, shipped_mm))
     return _apply(run, participant, "unet", key, _network(run, network))
@@ -238,6 +240,7 @@ def _network(run: Run, network: Network) -> Callable[[PreparedCase], Found]:
             infer.min_lesion_ml,
             keep=True,
             weights=network.sha256,
+            infer=infer,
         )
 
     return find
@@ -252,15 +255,20 @@ def _shipped(run: Run, network: Network, spacing_mm: float) -> Callable[[Prepare
     def find(case: PreparedCase) -> Found:
         fine = prepare_case(case.flair, brain_mask=case.brain_native, settings=prepare)
         probability = predict(network.model, fine.work, fine.work_brain, infer)
-        return Found(probability, infer.threshold, infer.min_lesion_ml, case=fine, weights=network.sha256, network=network)
+        return Found(probability, infer.threshold, infer.min_lesion_ml, case=fine, weights=network.sha256, network=network, infer=infer)
 
     return find
 
 
 def settings_beside(run: Run, network: Network, spacing_mm: float) -> tuple[PrepareSettings, InferSettings]:
-    """Return how a run prepares and applies a network that is not its own: one pass, that network's cut and smallest lesion."""
-    infer = replace(run.settings.infer, method="whole", threshold=network.threshold, min_lesion_ml=network.min_lesion_ml)
-    return replace(run.settings.prepare, spacing_mm=spacing_mm), infer
+    """Return how a run prepares and applies a network that is not its own: in one pass, and as it is stored with that network.
+
+    Cut, smallest lesion and second look are the network's, as in `flairnb segment`; the cut was chosen with both looks. The
+    second look is as many times coarser as there, so at another `spacing_mm` it has other voxels, too (demo: 1.5 and 3 mm). In
+    its 19 validation patients a median Dice of 0.70 with and without, the mean 0.59 with and 0.60 without.
+    """
+    own = {"threshold": network.threshold, "min_lesion_ml": network.min_lesion_ml, "coarser_look": network.coarser_look}
+    return replace(run.settings.prepare, spacing_mm=spacing_mm), replace(run.settings.infer, method="whole", **own)
 
 
 def _baselines_of(run: Run, participant: str, methods: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -302,7 +310,7 @@ def _segment(run: Run, participant: str, method: str, key: str, find: Callable[[
     middle = time.perf_counter()
     found = back_to_native(np.asarray(answer.values, np.float32), answer.case or case, answer.cut, answer.min_ml, answer.network)
     end = time.perf_counter()
-    settings, weights = as_dict(run.settings.infer if answer.weights else run.settings.baselines), {}
+    settings, weights = as_dict(run.settings.baselines if answer.infer is None else answer.infer), {}
     if answer.weights:
         weights = {"WeightsSha256": answer.weights}
     if answer.keep:

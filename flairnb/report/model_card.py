@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CARD = "MODEL_CARD.md"
+#: A disease whose median Dice lies below this is named.
+POOR = 0.3
 
 
 def write_model_card(table: pd.DataFrame) -> Path:
@@ -30,7 +32,7 @@ def write_model_card(table: pd.DataFrame) -> Path:
     return target
 
 
-def model_card(about: dict[str, Any], table: pd.DataFrame) -> str:
+def model_card(about: dict[str, Any], table: pd.DataFrame, phantoms: pd.DataFrame | None = None) -> str:
     """Return the card as Markdown.
 
     Parameters
@@ -40,6 +42,9 @@ def model_card(about: dict[str, Any], table: pd.DataFrame) -> str:
     table : DataFrame
         participant_id, family, method, dice, lesion_f1, reference_ml,
         predicted_ml, expected_dice; rows of the method ``shipped`` count.
+    phantoms : DataFrame, optional
+        Of :func:`flairnb.report.phantom_scores.score_phantoms`; the committed
+        ones if absent. Rows of other weights do not count.
     """
     card, net, calibration = about["card"], about["network"], about["calibration"]
     looks = f"looks at {about['spacing_mm']:g} and {about['spacing_mm'] * about['coarser_look']:g} mm"
@@ -74,6 +79,39 @@ def model_card(about: dict[str, Any], table: pd.DataFrame) -> str:
         reader, dice, f1 = (f"{row['reference_ml']:.1f}", f"{row['dice']:.2f}", f"{row['lesion_f1']:.2f}") if scored else ("none", "-", "-")
         cells = [row["participant_id"], row["family"], reader, f"{row['predicted_ml']:.1f}", dice, f1, f"{row['expected_dice']:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += _simulated(about, phantoms)
     for note in card.get("notes", []):
         lines += ["", note]
     return "\n".join(lines) + "\n"
+
+
+def _simulated(about: dict[str, Any], phantoms: pd.DataFrame | None) -> list[str]:
+    """Return the lines on simulated patients; none where these weights were not scored on any."""
+    from flairnb.report import phantom_scores
+
+    phantoms = phantom_scores.published() if phantoms is None else phantoms
+    failed = phantoms[phantoms["status"] == "failed"]
+    rows = phantom_scores.by_disease(phantoms[phantoms["weights_sha256"] == about["sha256"]])
+    if rows.empty:
+        return []
+    lines = [
+        "",
+        "## Simulated patients, by disease",
+        "",
+        "No patients: heads simulated at 1 mm by the phantom cohort's generator, with a seed that nothing else uses, saved as FLAIR and "
+        "T1w with skull, segmented as by `flairnb segment` and scored on the FLAIR's own grid against the simulated reader. The training "
+        "heads come from another generator that shares code with this one, so the scores flatter; so few of a disease say little about it. "
+        f"Volumes are medians. `{phantom_scores.FOLDER}/{phantom_scores.TABLE}`, by `python -m flairnb.report.phantom_scores`.",
+        "",
+        "| disease, simulated | n | median Dice | reader, ml | missed, ml | false, ml |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows.to_dict("records"):
+        volumes = " | ".join(f"{row[name]:.1f}" for name in ("reference_ml", "missed_ml", "false_ml"))
+        dice = "-" if row["dice"] != row["dice"] else f"{row['dice']:.2f}"
+        lines.append(f"| {row['name']} | {row['n']} | {dice} | {volumes} |")
+    poor = ", ".join(rows.loc[rows["dice"] < POOR, "name"])
+    lines += ["", f"Below a median Dice of {POOR:g}, simulated: {poor or 'none'}."]
+    if len(failed):
+        lines += ["", f"Not scored, as something failed: {', '.join(failed['participant_id'])}."]
+    return lines

@@ -100,6 +100,42 @@ def test_training_on_more_gpus_takes_inversely_less_with_a_batch_that_divides_ov
     assert hours["batch"].to_dict() == {1: 6, 8: 8}
 
 
+def test_the_law_of_the_number_of_cases_is_of_one_patient_again_and_again(tmp_path, monkeypatch):
+    """Different patients differ in size: the peak of one process is that of the largest, and rose with the count by itself."""
+
+    def measured(task, folder, cases=0, same=None):
+        if task == "phantoms":
+            return {"seconds": [2.0, 3.0]}
+        peak_gb = (1.2 if same else 1.6) + 0.001 * cases
+        return {"prepare_s": 1.0 + 3.0 * cases, "network_s": 2.0 * cases, "done": [cases, cases], "peak_gb": peak_gb}
+
+    monkeypatch.setattr(bench_parts, "measure", measured)
+    rows = {(row.case, row.what): row.value for row in bench_parts.cohort(nothing(tmp_path))}
+    assert rows["by cases", "memory a further case"] == pytest.approx(1.0)
+    assert rows["by cases", "seconds a further case"] == pytest.approx(5.0)
+    assert rows["one patient 8 times", "both"] == rows["8 patients", "both"] == 41.0
+    assert (rows["one patient 8 times", "peak memory"], rows["8 patients", "peak memory"]) == pytest.approx((1.208, 1.608))
+
+
+@pytest.mark.parametrize(("same", "flairs"), [(True, ["a", "a", "a"]), (False, ["a", "b", "c"])])
+def test_a_repeated_patient_has_one_image_and_a_name_for_each_time(same, flairs, tmp_path, monkeypatch):
+    from flairnb.report import methods, steps
+
+    pd.DataFrame({"participant_id": ["sub-1", "sub-2", "sub-3", "sub-4"], "flair": list("abcd")}).to_csv(
+        tmp_path / "manifest.tsv", sep="\t", index=False
+    )
+    seen = []
+
+    def prepare(run):
+        seen.append(pd.read_csv(run.path("manifest.tsv"), sep="\t"))
+        return pd.DataFrame({"status": ["ok"] * len(seen[0])})
+
+    monkeypatch.setattr(steps, "prepare_images", prepare)
+    monkeypatch.setattr(methods, "segment_with_shipped", lambda run: pd.DataFrame({"status": ["ok", "ok", "failed"]}))
+    found = bench_tasks.cohort(str(tmp_path), 3, same)
+    assert seen[0]["flair"].tolist() == flairs and seen[0]["participant_id"].nunique() == 3 and found["done"] == (3, 2)
+
+
 def test_what_is_called_without_onednn_is_measured_without_it(tmp_path, monkeypatch):
     """TensorFlow's own default depends on the processor: with AVX-512 oneDNN is on."""
     asked = []
