@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +71,7 @@ def read_voxels(image: nib.spatialimages.SpatialImage, path: Path, what: str) ->
             return np.ascontiguousarray(data, dtype=np.float32)
     except Exception as error:
         raise InputError(
-            f"{what}: expected {np.prod(image.shape)} voxels, cannot read them from {path.name} ({_first_line(error)}). "
+            f"{what}: expected {np.prod(image.shape)} voxels, cannot read them from {path.name} ({_reason(error, path)}). "
             "Copy or export it again."
         ) from error
 
@@ -136,7 +137,7 @@ def _load(path: Path, what: str) -> nib.spatialimages.SpatialImage:
         with _quiet(nib.imageglobals.logger), np.errstate(all="ignore"):
             image = nib.load(path)
     except Exception as error:
-        raise InputError(f"{what}: expected a NIfTI file (.nii, .nii.gz), cannot read {path.name} ({_first_line(error)}).") from error
+        raise InputError(f"{what}: expected a NIfTI file (.nii, .nii.gz), cannot read {path.name} ({_reason(error, path)}).") from error
     if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image, nib.Nifti1Pair)):
         raise InputError(f"{what}: expected a NIfTI file, found {type(image).__name__} in {path.name}. Convert it to .nii.gz.")
     return image
@@ -156,7 +157,7 @@ def _check_type(image: nib.spatialimages.SpatialImage, path: Path, what: str) ->
     try:
         dtype = image.get_data_dtype()
     except Exception as error:
-        raise InputError(f"{what}: expected a known number type, found another in {path.name} ({_first_line(error)}).") from error
+        raise InputError(f"{what}: expected a known number type, found another in {path.name} ({_reason(error, path)}).") from error
     if dtype.fields is not None or dtype.kind not in "iuf":
         raise InputError(f"{what}: expected one real number per voxel, found {dtype} in {path.name}. Export magnitude images.")
 
@@ -216,6 +217,8 @@ def _check_affine(affine: NDArray[np.float64], path: Path, what: str) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
+def _reason(error: Exception, path: Path) -> str:
+    """Return an error's first line, without the folder of the file: folders may bear a patient's name, and reasons stand on pages."""
+    folder = "" if path.parent == Path() else f"{path.parent}{os.sep}"
+    text = (str(error).replace(folder, "") if folder else str(error)).strip().splitlines()
     return (text[0] if text else type(error).__name__)[:120]

@@ -156,13 +156,19 @@ def _check_quotes(written: str, separator: str, file: str) -> None:
         cells = csv.reader([line, ""], delimiter=separator)
         first = next(cells)
         is_open = cells.line_num > 1
-        has_ditto = '"' in map(str.strip, [*line.split(separator), *first])
-        has_joined = separator == "\t" and any(separator in cell for cell in first)
-        if is_open or has_ditto or has_joined:
+        has_ditto = any(cell.strip() == '"' for cell in first)
+        if is_open or has_ditto or _has_joined(line, first, separator):
             raise InputError(
                 f"{file}: expected values written out, each cell in one line, found in line {number} a quotation mark that stands alone or "
                 "joins cells or rows. Replace ditto marks by the values, and leave line breaks out of cells."
             )
+
+
+def _has_joined(line: str, cells: list[str], separator: str) -> bool:
+    """Tell whether a quotation mark has joined cells: no cell holds a tab; a comma may stand in a cell, but never begins one."""
+    if separator == ",":
+        return any(cell.lstrip().startswith(",") for cell in cells)
+    return '"' in map(str.strip, line.split(separator)) or any(separator in cell for cell in cells)
 
 
 def _with_header(cells: pd.DataFrame, file: str) -> pd.DataFrame:

@@ -145,11 +145,15 @@ def maker_name(written: str, model: str) -> str:
     --------
     >>> maker_name("Siemens Healthineers", "Prisma"), maker_name("", "TrioTim"), maker_name(" hitachi  medical", "")
     ('Siemens', 'Siemens', 'Hitachi Medical')
+    >>> maker_name("GE MEDICAL SYSTEMS", ""), maker_name("General Electric", ""), maker_name("uih", "")
+    ('GE Healthcare', 'GE Healthcare', 'UIH')
     """
     of_model = {m.name: m.manufacturer for m in MODELS}.get(model_name(model))
-    words = written.title().split()
-    known = {m.manufacturer.split()[0].title(): m.manufacturer for m in MODELS}
-    return of_model or known.get(words[0] if words else "", " ".join(words))
+    bare = re.sub(r"^(general electric|gehealthcare|g e)\b", "ge", " ".join(re.findall(r"[^\W_]+", written.lower())))
+    known = {m.manufacturer.split()[0].lower(): m.manufacturer for m in MODELS}
+    # Up to three letters are taken for an abbreviation, in whatever case they stand.
+    words = [word.upper() if len(word) <= 3 else word.title() for word in written.split()]
+    return of_model or known.get(bare.split(" ")[0], " ".join(words))
 
 
 def count_given(column: pd.Series, chosen: ArrayLike) -> float:

@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from flairnb.errors import FlairnbError, MissingDataError
+from flairnb.geometry import Grid
 from flairnb.images import Image, read_image, read_mask, write_image
 from flairnb.naming import cohort_derivative, sidecar_path
+from flairnb.nifti import open_nifti
 from flairnb.parallel import each_case
 from flairnb.prepare.bridge import read_xfm, write_xfm
 from flairnb.prepare.case import PreparedCase, prepare_case
@@ -27,8 +30,7 @@ from flairnb.settings import PrepareSettings, as_dict, settings_hash
 log = logging.getLogger(__name__)
 
 COLUMNS = ["participant_id", "status", "reason", "brain_source", "brain_ml", "mean", "sd", "seconds", "notes"]
-_READERS = ("reference_mask", "second_reader_mask")
-_INPUTS = ("flair", "t1w", "brain_mask", *_READERS)
+_INPUTS = ("flair", "t1w", "brain_mask", "reference_mask")
 _NO_BRAIN_SETTINGS = ("spacing_mm", "normalise_in")
 
 
@@ -51,8 +53,9 @@ def prepare_cohort(
         reference masks on the FLAIR's own and the work grid, transforms, JSON
         side-cars. Reference masks follow the table: a reader's mask that was
         corrected is taken over again, one that the table no longer names goes.
-        A second reader's mask is only tried here, so that one that cannot be
-        used is known before a network is trained; it is copied when it is scored.
+        A second reader's mask is only tried here, at each call: one that cannot
+        be used is a note, known before a network is trained. It is copied when
+        it is scored.
     jobs : int
         Processes; results do not depend on it, nor on a cluster's workers
         (:func:`flairnb.parallel.each_case`).
@@ -149,7 +152,9 @@ def drop_derivative(path: Path) -> None:
 def _prepare_row(row: dict[str, Any], settings: PrepareSettings, work_dir: Path, root: Path) -> dict[str, Any]:
     participant = str(row["participant_id"])
     try:
-        return {"participant_id": participant, "status": "ok", "reason": "", **_prepare_one(row, settings, work_dir, root)}
+        found = _prepare_one(row, settings, work_dir, root)
+        found["notes"] = "; ".join(filter(None, [found["notes"], _second_reader_note(row, root)]))
+        return {"participant_id": participant, "status": "ok", "reason": "", **found}
     except (FlairnbError, OSError, RuntimeError, ValueError) as error:
         log.warning("%s: preparation failed (%s)", participant, type(error).__name__)
         return dict.fromkeys(COLUMNS, np.nan) | {
@@ -159,6 +164,21 @@ def _prepare_row(row: dict[str, Any], settings: PrepareSettings, work_dir: Path,
             "brain_source": "",
             "notes": "",
         }
+
+
+def _second_reader_note(row: dict[str, Any], root: Path) -> str:
+    """Return why a second reader's mask cannot be used, "" where it can or none is named; it costs its score, not the case."""
+    second = row.get("second_reader_mask")
+    if not isinstance(second, str) or not second:
+        return ""
+    try:
+        flair = open_nifti(root / row["flair"], "FLAIR")
+        like: Any = SimpleNamespace(grid=Grid(flair.shape[:3], np.asarray(flair.affine, dtype=float)))
+        read_mask(root / second, like, "second reader mask")
+    except (FlairnbError, OSError) as error:
+        log.warning("%s: the second reader's mask cannot be used (%s)", row["participant_id"], type(error).__name__)
+        return str(error).replace(f"{root}{os.sep}", "")
+    return ""
 
 
 @dataclass(frozen=True)
@@ -184,8 +204,7 @@ def _prepare_one(row: dict[str, Any], settings: PrepareSettings, work_dir: Path,
     t1w = read_image(paths["t1w"], "T1w") if "t1w" in paths else None
     mask = read_mask(paths["brain_mask"], flair, "brain mask") if "brain_mask" in paths else None
     check_heads(flair, t1w, whole=mask is None)
-    marked = {name: read_mask(paths[name], flair, name.replace("_", " ")) for name in _READERS if name in paths}
-    reference = marked.get("reference_mask")
+    reference = read_mask(paths["reference_mask"], flair, "reference mask") if "reference_mask" in paths else None
     job = _Job(participant, work_dir, settings, paths, hashes)
     case, facts = _with_stored_brain(job, flair, t1w, mask)
     _write(job, case, facts, reference, key)
@@ -213,7 +232,7 @@ def _with_stored_brain(job: _Job, flair: Image, t1w: Image | None, mask: NDArray
     """Prepare a case; an earlier run's brain mask is taken when nothing that it depends on has changed."""
     settings = job.settings
     affects = {k: v for k, v in as_dict(settings).items() if k not in _NO_BRAIN_SETTINGS}
-    brain_key = content_hash(affects, {k: v for k, v in job.hashes.items() if k not in _READERS}, code_hash())
+    brain_key = content_hash(affects, {k: v for k, v in job.hashes.items() if k != "reference_mask"}, code_hash())
     stored = cohort_derivative(job.work_dir, job.participant, "mask", desc="brain")
     if is_current(stored, BrainKey=brain_key):
         known = read_json(sidecar_path(stored))

@@ -31,8 +31,13 @@ _TAGS = (
     "PulseSequenceName", "EchoPulseSequence", "InversionRecovery", "AcquisitionContrast", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
-#: What stands for "no contrast agent": nothing, a short word alone, or a text that begins with a no ("No. 2" is a number).
-_NO_AGENT = re.compile(r"^\W*((nil|0|n(\W*a)?)?\W*$|(no(?!\W*\d)|not|none|without|w\W?o|ohne|sans|kein[a-z]*)(?![^\W_]))", re.IGNORECASE)
+#: What stands for "no contrast agent": nothing, a short word alone, a dose of 0, or a text that begins with a no, whatever follows
+#: ("No. 2" is a number).
+_NO_AGENT = re.compile(
+    r"^\W*((0([.,]0+)?\s*((ml|cc|mg|mmol)(/kg)?)?|n(\W*a)?)?\W*$"
+    r"|(no(?!\W*\d)|not|none|nil|nein|without|w\W?o|ohne|sans|kein[a-z]*)(?![^\W_]))",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ very interpreter, and what was run is written down.
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -287,23 +289,28 @@ def _parameters(chosen: list[Chapter], profile: str, sets: Iterable[str]) -> dic
 def _place(parameters: dict[str, Any]) -> Settings:
     """Return the effective settings, and write all folders out in the parameters: a notebook stands in another folder than its caller.
 
-    A cohort table that is named without a data folder has its own folder for one.
+    A cohort table that is named without a data folder has its own folder for one; the report keeps its name as seen from there.
     """
-    from flairnb.settings import split_words
-
     profile, seed = str(parameters["profile"]), int(parameters["seed"])
     settings = effective_settings(profile, seed, str(parameters["overrides"]))
-    folder, named = data_dir_of(settings, str(parameters["data_dir"])), settings.cohort.manifest
-    if folder is None and named and settings.cohort.source == "manifest":
-        table = Path(named).expanduser().absolute()
-        folder = data_dir_of(settings, str(table.parent))
-        others = [word for word in split_words(str(parameters["overrides"])) if not word.startswith("cohort.manifest=")]
-        parameters["overrides"] = " ".join([*others, f"cohort.manifest={table.name}"])  # no folder of this machine in the report
+    folder, named = data_dir_of(settings, str(parameters["data_dir"])), Path(settings.cohort.manifest).expanduser()
+    if settings.cohort.source == "manifest" and settings.cohort.manifest and (folder is None or named.is_absolute()):
+        place = os.path.realpath(named.parent)
+        folder = folder or data_dir_of(settings, place)
+        parameters["overrides"] = _with_table(str(parameters["overrides"]), os.path.relpath(Path(place, named.name), folder))
         settings = effective_settings(profile, seed, parameters["overrides"])
     parameters["data_dir"] = str(folder or "")
     if parameters["out_dir"]:
         parameters["out_dir"] = str(work_dir_of(profile, str(parameters["out_dir"])))
     return settings
+
+
+def _with_table(overrides: str, name: str) -> str:
+    """Return overrides with another name of the cohort table, as a TOML string: a table may be called 2019."""
+    from flairnb.settings import split_words
+
+    others = [word for word in split_words(overrides) if not word.startswith("cohort.manifest=")]
+    return " ".join([*others, f"cohort.manifest={json.dumps(name, ensure_ascii=False)}"])
 
 
 def _whole_number(name: str, value: Any) -> int:

@@ -6,7 +6,7 @@ import glob
 import json
 import re
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -227,7 +227,20 @@ def _is_it(path: Path, summary: Mapping[str, Any], which: str) -> bool:
     """Tell whether a file is the one that a summary speaks of; an older flairnb kept no hash to tell it by."""
     known = summary["input"].get(_HASHES[which])
     # What was converted from DICOM was written with the results; the summary's own hash is that of its voxels.
-    return known is None or image_sha256(path) in (known, summary.get("files", {}).get(path.name))
+    return known is None or _hash_of(path) in (known, summary.get("files", {}).get(path.name))
+
+
+def _hash_of(path: Path) -> str:
+    """Return the SHA-256 of an image; one that has not changed is read once, for many summaries ask for the same file."""
+    if ".hdr" in path.name.lower():  # the voxels lie in another file, whose change is not seen here
+        return image_sha256(path)
+    about = path.stat()
+    return _hash_of_state(path, about.st_size, about.st_mtime_ns)
+
+
+@cache
+def _hash_of_state(path: Path, _size: int, _mtime_ns: int) -> str:
+    return image_sha256(path)
 
 
 def _flair_of(folder: Path, summary: dict[str, Any], stem: str, data_dir: Path | None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,8 +173,9 @@ def start(
         Every random draw of the run follows from it.
     data_dir : str
         Root of a hospital's own data with its ``manifest.tsv``; ``""`` for the
-        environment variable ``FLAIRNB_DATA_DIR``, else the folder of the table
-        that ``cohort.manifest`` names, else the phantom cohort.
+        folder of the table that ``cohort.manifest`` names by its whole path,
+        else the environment variable ``FLAIRNB_DATA_DIR``, else the phantom
+        cohort.
     out_dir : str
         Work folder; ``""`` for ``work/<profile>`` in the checkout.
     overrides : str
@@ -217,8 +218,8 @@ def start(
     return run
 
 
-def effective_settings(profile: str, seed: int, overrides: str = "") -> Settings:
-    """Return a profile's settings with the seed and the overrides applied."""
+def effective_settings(profile: str, seed: int, overrides: str | Sequence[str] = "") -> Settings:
+    """Return a profile's settings with the seed and the overrides (one text, or its words) applied."""
     from flairnb import settings
 
     return settings.load(profile, overrides, seed=seed)
@@ -232,12 +233,18 @@ def work_dir_of(profile: str, out_dir: str = "") -> Path:
 def data_dir_of(settings: Settings, data_dir: str = "") -> Path | None:
     """Return the folder of a hospital's own data; None without one.
 
+    `data_dir` comes first, then the folder of a table that is named by its
+    whole path, then ``FLAIRNB_DATA_DIR``, where public data may lie as well.
+
     Raises
     ------
     MissingDataError
         There is no such folder.
     """
-    given = data_dir or (os.environ.get("FLAIRNB_DATA_DIR", "") if settings.cohort.source == "manifest" else "")
+    given = data_dir
+    if not given and settings.cohort.source == "manifest":
+        table = Path(settings.cohort.manifest).expanduser()
+        given = str(table.parent) if table.is_absolute() else os.environ.get("FLAIRNB_DATA_DIR", "")
     if not given:
         return None
     path = Path(os.path.realpath(Path(given).expanduser()))

@@ -11,6 +11,7 @@ from typing import Any
 from flairnb.errors import InputError, MissingDataError, WorkFailed
 from flairnb.naming import sidecar_path
 from flairnb.provenance import PARTIAL, read_json, sha256_file
+from flairnb.report.patient_folder import WAITING
 
 _DERIVED = (".nii", ".nii.gz", ".keras", ".txt", ".tsv")
 #: Statuses that are no fault.
@@ -30,8 +31,9 @@ class Verdict:
         ``"missing"`` (a recipe without its file), ``"unreadable"`` (a recipe
         that cannot be read), ``"no recipe"``, ``"not in this copy"`` (a
         report's figure; clones leave figures out, and the pages hold them) or
-        ``"left over"`` (half a file that a killed run left; it is never read,
-        and the next run in the folder removes it).
+        ``"left over"`` (half a file, or results in a folder where they waited,
+        that a killed run left; they are never read, and the next run in the
+        folder removes them, the waiting ones after an hour).
     recipe : str
         The file that holds its hash, ``""`` if none.
     """
@@ -58,7 +60,9 @@ def verify_folder(folder: str | os.PathLike) -> list[Verdict]:
         raise MissingDataError(f"verify: expected a folder, found nothing at {folder}. Check the path.")
     if not folder.is_dir():
         raise InputError(f"verify: expected a folder, found the file {folder.name}. Name the folder that holds it.")
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    found = sorted(p for p in folder.rglob("*") if p.is_file())
+    left_over = {p for p in found if _is_left_over(p.relative_to(folder))}
+    files = [p for p in found if p not in left_over]
     by_sidecar = {}
     for path in files:
         if path.suffix != ".json":
@@ -69,9 +73,8 @@ def verify_folder(folder: str | os.PathLike) -> list[Verdict]:
             verdicts[path] = verdict
     if not verdicts:
         raise InputError(f"verify: expected files with their recipes, found none in {folder.name}. Name a folder that flairnb wrote.")
-    left_over = [p for p in files if p.name.startswith(PARTIAL)]
-    rest = [p for p in files if p not in verdicts and p not in left_over and p.name.endswith(_DERIVED) and "rawdata" not in p.parts]
-    verdicts |= {p: Verdict(_name(p, folder), "left over") for p in left_over}
+    rest = [p for p in files if p not in verdicts and p.name.endswith(_DERIVED) and "rawdata" not in p.parts]
+    verdicts |= {p: Verdict(_name(p, folder), "left over") for p in sorted(left_over)}
     return [*verdicts.values(), *(Verdict(_name(p, folder), "no recipe") for p in rest)]
 
 
@@ -83,6 +86,10 @@ def refuse_changed(verdicts: list[Verdict], folder: str | os.PathLike) -> None:
             f"{Path(folder).name}: expected {len(verdicts)} files as they were made, found {len(bad)} that are not; first: "
             f"{bad[0].file} is {bad[0].status} ({bad[0].recipe}). Make them again."
         )
+
+
+def _is_left_over(path: Path) -> bool:
+    return path.name.startswith(PARTIAL) or any(part.startswith(WAITING) for part in path.parts[:-1])
 
 
 def _judge(recipe: Path, beside: list[Path], folder: Path) -> Iterator[tuple[Path, Verdict]]:

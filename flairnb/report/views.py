@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flairnb.errors import GeometryError
+from flairnb.errors import FlairnbError, GeometryError, WorkFailed
 from flairnb.images import Image, read_image, read_mask
 from flairnb.naming import cohort_derivative
 from flairnb.report import steps
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from flairnb.present.contact_sheet import SheetCase
     from flairnb.report.start import Run
@@ -27,13 +30,33 @@ FIGURE3 = ("MSI", "SVID", "LGG", "CNSL", "ALD", "TLE")
 
 
 def contact_sheet(run: Run) -> Figure:
-    """Draw one case of each diagnosis with the reference outline."""
+    """Draw one case of each diagnosis with the reference outline: the first that can be read.
+
+    Raises
+    ------
+    WorkFailed
+        When no examination can be read.
+    """
     from flairnb.present import contact_sheet as sheets
 
-    cohort = steps.read_cohort(run)
-    first = cohort.sort_values("split", ascending=False, kind="stable").drop_duplicates("diagnosis").sort_values("diagnosis")
-    cases = [native_case(run, row, ("manual",)) for row in first.to_dict("records")]
+    cohort = steps.read_cohort(run).sort_values("split", ascending=False, kind="stable")
+    reasons: list[str] = []
+    found = [_first_readable(run, rows, reasons) for _, rows in cohort.groupby("diagnosis", sort=True)]
+    cases = [case for case in found if case is not None]
+    if not cases:
+        raise WorkFailed(f"cohort: expected examinations that can be read, found none of {len(cohort)}. First reason: {reasons[0]}")
     return sheets.contact_sheet(cases, columns=5, title=simulated(run, "One examination of each diagnosis"))
+
+
+def _first_readable(run: Run, rows: pd.DataFrame, reasons: list[str]) -> SheetCase | None:
+    """Read the first case that can be, None if none; add to `reasons` what is wrong with those before it."""
+    for row in rows.to_dict("records"):
+        try:
+            return native_case(run, row, ("manual",))
+        except (FlairnbError, OSError) as error:
+            logger.warning("%s: not shown (%s)", row["participant_id"], type(error).__name__)
+            reasons.append(str(error))
+    return None
 
 
 def volume_histogram(volumes: pd.DataFrame) -> Figure:
@@ -179,7 +202,7 @@ def _row(run: Run, participant: str) -> dict:
 
 
 def native_case(run: Run, row: dict, methods: tuple[str, ...]) -> SheetCase:
-    """Read one case's FLAIR and the masks of some methods (empty where absent), on its own grid."""
+    """Read one case's FLAIR and the masks of some methods, on its own grid; empty ones where absent, or of an earlier cohort's grid."""
     from flairnb.cohort.diagnoses import find_diagnosis
     from flairnb.present.contact_sheet import SheetCase
 
@@ -187,14 +210,23 @@ def native_case(run: Run, row: dict, methods: tuple[str, ...]) -> SheetCase:
     masks = {}
     for method in methods:
         path = cohort_derivative(run.work_dir, row["participant_id"], "mask", label=steps.LESION, desc=method)
-        masks[method] = read_mask(path, like=flair, what=f"{method} mask") if path.is_file() else np.zeros(flair.shape, dtype=bool)
-    brain = cohort_derivative(run.work_dir, row["participant_id"], "mask", desc="brain")
-    if brain.is_file():
-        try:
-            masks["brain"] = read_mask(brain, like=flair, what="brain mask")
-        except GeometryError:  # of an earlier run, on another cohort; the next preparation replaces it
-            logger.info("%s: the brain mask is of an earlier cohort", row["participant_id"])
+        mask = _mask_on(path, flair, f"{method} mask")
+        masks[method] = np.zeros(flair.shape, dtype=bool) if mask is None else mask
+    brain = _mask_on(cohort_derivative(run.work_dir, row["participant_id"], "mask", desc="brain"), flair, "brain mask")
+    if brain is not None:
+        masks["brain"] = brain
     return SheetCase(find_diagnosis(row["diagnosis"]).abbreviation, replace(flair, header=None), masks)
+
+
+def _mask_on(path: Path, flair: Image, what: str) -> NDArray[np.bool_] | None:
+    """Read a mask; None where there is none, or one of an earlier run, before the FLAIR changed: the next preparation replaces it."""
+    if not path.is_file():
+        return None
+    try:
+        return read_mask(path, like=flair, what=what)
+    except GeometryError:
+        logger.info("%s: of an earlier cohort", path.name)
+        return None
 
 
 def simulated(run: Run, text: str) -> str:

@@ -239,6 +239,25 @@ def test_ditto_marks_and_cells_over_several_lines_are_refused_by_their_line(cell
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("note", ["seen, ", "one, , two", "end,", 'a 6", b'])
+def test_commas_within_a_quoted_cell_of_a_csv_are_no_ditto_marks(note, tmp_path):
+    path = tmp_path / "cohort.csv"
+    for n in (1, 2):
+        (tmp_path / f"{n}.nii.gz").touch()
+    cell = '"' + note.replace('"', '""') + '"'
+    path.write_text(healthy(",", ("Avanto", cell), (cell, "x")), encoding="utf-8")
+    table = read_manifest(path)
+    assert table["note"].tolist() == [note.strip(), "x"] and table["model"].tolist() == ["Avanto", note.strip()]
+
+
+@pytest.mark.parametrize("row", ['",",x', '",x,"', '"  ,x, "', 'a,",b"'])
+def test_ditto_marks_that_join_cells_of_a_csv_are_refused(row, tmp_path):
+    path = tmp_path / "cohort.csv"
+    path.write_text(f"participant_id,model,note\nsub-1,Avanto,x\n{row}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"found in line 3 a quotation mark"):
+        read_manifest(path)
+
+
 def test_quotation_marks_that_join_cells_of_one_row_are_refused(tmp_path):
     path = tmp_path / "cohort.tsv"
     path.write_text(healthy("\t", ('" same', '" same')), encoding="utf-8")

@@ -86,6 +86,24 @@ def test_the_maker_of_a_known_model_is_table_1s(model):
     assert maker_name(model.manufacturer.split()[0].upper() + " medical systems", "Another") == model.manufacturer
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        (
+            ("GE MEDICAL SYSTEMS", "GEHealthcare", "GE Healthcare", "General Electric", "GENERAL ELECTRIC CO.", "ge", "G.E."),
+            "GE Healthcare",
+        ),
+        (("SIEMENS", "Siemens_Healthineers", "siemens-mr"), "Siemens"),
+        (("UIH", "uih", " Uih "), "UIH"),
+        (("HITACHI MEDICAL", "Hitachi  Medical"), "Hitachi Medical"),
+        (("General Imaging",), "General Imaging"),
+        (("", " "), ""),
+    ],
+)
+def test_a_maker_is_one_however_it_is_written(written, name):
+    assert {maker_name(text, "Another") for text in written} == {name}
+
+
 def test_what_no_row_gives_is_not_counted_as_0():
     cohort = draw_full_roster(seed=1)
     nothing = cohort["split"] == "validation"

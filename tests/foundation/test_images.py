@@ -96,6 +96,20 @@ def test_files_that_are_no_nifti_are_refused(tmp_path, content):
         read_image(path)
 
 
+@pytest.mark.parametrize("content", [b"hello, this is no image", b"", "half"])
+@pytest.mark.parametrize("relative", [False, True])
+def test_what_is_said_of_a_file_holds_no_word_of_its_folders(content, relative, flair, tmp_path, monkeypatch):
+    folder = tmp_path / "Mueller Hans" / "1950 05 17"
+    folder.mkdir(parents=True)
+    whole = flair.read_bytes()
+    (folder / "F.nii.gz").write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    monkeypatch.chdir(tmp_path)
+    for read in (read_image, read_mask):
+        with pytest.raises(InputError, match=r"cannot read .*F\.nii\.gz") as caught:
+            read((folder / "F.nii.gz").relative_to(tmp_path) if relative else folder / "F.nii.gz")
+        assert not [word for word in ("Mueller", "Hans", "1950", "05", str(tmp_path)) if word in str(caught.value)]
+
+
 def test_a_truncated_gzip_is_refused(flair):
     whole = flair.read_bytes()
     flair.write_bytes(whole[: len(whole) // 2])

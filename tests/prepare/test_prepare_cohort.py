@@ -236,13 +236,29 @@ def test_what_one_patient_is_refused_for_is_refused_in_a_cohort(small, tmp_path)
 def test_a_second_readers_mask_that_cannot_be_used_is_known_before_training(small, tmp_path):
     data, table, _ = small
     brain = read_mask(data / "brain.nii.gz")
+    brain[:, 12:] = False  # so small that there is a note already
+    write_image(data / "brain.nii.gz", brain, Image(brain.astype(np.float32), np.diag([-4.0, 4.2, 11.0, 1.0])), np.uint8)
     write_image(data / "two.nii.gz", brain, Image(brain.astype(np.float32), np.diag([-4.0, 4.2, 12.0, 1.0])), np.uint8)
-    named = table.assign(second_reader_mask="two.nii.gz")
-    assert "second reader mask two.nii.gz" in refused(named, tmp_path / "work", data)
+    named, work = table.assign(second_reader_mask="two.nii.gz"), tmp_path / "work"
+
+    def note() -> str:
+        done = prepare_cohort(named, FAST, work, data_root=data)
+        assert done["status"].tolist() == ["ok"] and done["reason"].tolist() == [""], "the case is trained on all the same"
+        return done["notes"].iloc[0]
+
+    usual = prepare_cohort(table, FAST, tmp_path / "alone", data_root=data)["notes"].iloc[0]
+    assert "ml are usual" in usual and note().startswith(f"{usual}; second reader mask two.nii.gz: expected one voxel grid")
+    assert np.count_nonzero(read_mask(native_of(work))) == 4 and read_work(work, "sub-1")[1].any()
+    files = {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()}
     shutil.copy(data / "lesion.nii.gz", data / "two.nii.gz")
-    prepare(named, tmp_path / "work", data)
+    assert note() == usual, "the note follows the mask"
     (data / "two.nii.gz").write_bytes(b"half")
-    assert "two.nii.gz" in refused(named, tmp_path / "work", data)
+    assert "two.nii.gz" in note() and str(data) not in note()
+    (data / "two.nii.gz").unlink()
+    assert "two.nii.gz" in note() and str(data) not in note()
+    assert {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()} == files, "nothing was prepared again"
+    named = table
+    assert note() == usual
 
 
 def test_another_second_reader_leaves_the_stored_brain_current(small, tmp_path):

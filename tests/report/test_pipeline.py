@@ -12,7 +12,7 @@ import pytest
 from flairnb.cli import call
 from flairnb.errors import MissingDataError, SettingsError, WorkFailed
 from flairnb.report import chapters as chapters_module
-from flairnb.report import pipeline, record, sources
+from flairnb.report import pipeline, record, sources, steps
 
 HEADER = """# ---
 # jupyter:
@@ -324,6 +324,42 @@ def test_a_table_named_alone_brings_its_own_folder(named, executed, hospital, tm
     settings = pipeline.effective_settings("smoke", 1, handed["overrides"])
     assert (settings.cohort.manifest, settings.train.epochs) == ("cohort.tsv", 2)
     assert str(tmp_path) not in (tmp_path / "report" / "run.json").read_text()
+
+
+@pytest.mark.parametrize("by", ["environment", "word"])
+def test_a_table_named_by_its_whole_path_beside_another_data_folder(by, executed, hospital, tmp_path, monkeypatch):
+    """It brings its own folder although public data lie elsewhere; a data folder that is named for the run counts more."""
+    (tmp_path / "public").mkdir()
+    words = ["data_dir=" + str(tmp_path / "public")] if by == "word" else []
+    if by == "environment":
+        monkeypatch.setenv("FLAIRNB_DATA_DIR", str(tmp_path / "public"))
+    table = hospital / "cohort.tsv"
+    run(tmp_path, "cohort.source=manifest", f"cohort.manifest={table}", *words)
+    handed = executed[0]
+    assert handed["data_dir"] == str(tmp_path / "public" if by == "word" else hospital)
+    settings = pipeline.effective_settings("smoke", 1, handed["overrides"])
+    assert settings.cohort.manifest == ("../data/cohort.tsv" if by == "word" else "cohort.tsv")
+    seen = pipeline.Run("01", settings, 1, tmp_path / "work", Path(handed["data_dir"]), 1)
+    assert steps.manifest_file(seen).samefile(table)
+    assert str(tmp_path) not in (tmp_path / "report" / "run.json").read_text()
+
+
+def test_a_table_below_the_data_folder_keeps_its_way_from_there(executed, hospital, tmp_path):
+    (hospital / "tables").mkdir()
+    (hospital / "cohort.tsv").rename(hospital / "tables" / "cohort.tsv")
+    run(tmp_path, f"data_dir={hospital}", "cohort.source=manifest", f"cohort.manifest={hospital / 'tables' / 'cohort.tsv'}")
+    settings = pipeline.effective_settings("smoke", 1, executed[0]["overrides"])
+    assert (executed[0]["data_dir"], settings.cohort.manifest) == (str(hospital), "tables/cohort.tsv")
+    run(tmp_path, f"data_dir={hospital}", "cohort.source=manifest", "cohort.manifest=tables/cohort.tsv")
+    assert len(executed) == 1, "the same table, however it is named"
+
+
+@pytest.mark.parametrize("name", ["2019", "true", "the table.tsv", 'M\u00fcller\'s "new".tsv'])
+def test_a_table_may_have_any_name(name, executed, hospital, tmp_path):
+    (hospital / "cohort.tsv").rename(hospital / name)
+    run(tmp_path, "cohort.source=manifest", f"cohort.manifest={hospital / name}", "train.epochs=2")
+    settings = pipeline.effective_settings("smoke", 1, executed[0]["overrides"])
+    assert (settings.cohort.manifest, settings.train.epochs) == (name, 2)
 
 
 def test_a_data_folder_that_is_not_there_is_refused_before_anything_runs(executed, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -233,6 +235,25 @@ def test_of_many_flairs_of_one_name_the_one_that_was_segmented_is_shown(results,
     ours.unlink()
     with pytest.raises(MissingDataError, match="sub-8: expected its FLAIR .* none that is the file that was segmented"):
         review_cases.of_folder(results, tmp_path / "data")
+
+
+def test_images_of_one_name_are_hashed_once_for_all_summaries_and_again_when_they_change(tmp_path, monkeypatch):
+    count, hashed = 12, []
+    for n in range(count):
+        (tmp_path / "data" / f"{n:02}").mkdir(parents=True)
+        (tmp_path / "data" / f"{n:02}" / "FLAIR.nii.gz").write_bytes(bytes([n]))
+    monkeypatch.setattr(review_cases, "image_sha256", lambda path: hashed.append(path) or sha256_file(path))
+    summaries = [{"input": {"flair": "FLAIR.nii.gz", "sha256": hashlib.sha256(bytes([n])).hexdigest()}} for n in range(count)]
+    for n, told in enumerate(summaries):
+        found = review_cases.find_flair(tmp_path / "results" / str(n), told, tmp_path / "data")
+        assert found == tmp_path / "data" / f"{n:02}" / "FLAIR.nii.gz"
+    assert sorted(hashed) == sorted((tmp_path / "data").rglob("FLAIR.nii.gz"))
+    changed = tmp_path / "data" / "03" / "FLAIR.nii.gz"
+    was = changed.stat().st_mtime_ns
+    changed.write_bytes(b"x")
+    os.utime(changed, ns=(was, was + 10**9))
+    assert review_cases.find_flair(tmp_path / "results", summaries[3], tmp_path / "data") is None
+    assert hashed.count(changed) == 2 and len(hashed) == count + 1
 
 
 def test_of_many_t1w_of_one_name_the_one_that_was_used_is_shown(results, flair, tmp_path):

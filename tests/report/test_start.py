@@ -67,6 +67,18 @@ def test_a_data_folder_that_does_not_exist_is_refused_without_its_full_path(tmp_
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_a_table_named_by_its_whole_path_counts_more_than_the_folder_of_public_data(tmp_path, monkeypatch):
+    folders = {name: tmp_path / name for name in ("hospital", "public", "given")}
+    for folder in folders.values():
+        folder.mkdir()
+    monkeypatch.setenv("FLAIRNB_DATA_DIR", str(folders["public"]))
+    words = f"cohort.source=manifest cohort.manifest={folders['hospital'] / 'cohort.tsv'}"
+    assert start(tmp_path, overrides=words).data_dir == folders["hospital"]
+    assert start(tmp_path, overrides=words, data_dir=str(folders["given"])).data_dir == folders["given"]
+    assert start(tmp_path, overrides="cohort.source=manifest cohort.manifest=cohort.tsv").data_dir == folders["public"]
+    assert start(tmp_path).data_dir is None
+
+
 def test_the_run_shows_itself_as_a_table_without_any_path(tmp_path):
     text = start(tmp_path)._repr_html_()
     assert "smoke" in text and "phantom (simulated)" in text and str(tmp_path) not in text

@@ -87,6 +87,20 @@ def test_half_a_file_of_a_killed_run_is_named_and_no_fault(made, capsys):
     assert "anat/.partial-x1.nii.gz: left over" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("place", ["out", "."])
+def test_results_of_a_killed_run_that_wait_are_named_and_no_fault(place, made, capsys):
+    """Some were moved before the kill: the summary speaks of files that are elsewhere, or of another content by now."""
+    waiting = made / place / ".flairnb-partial-ab12"
+    waiting.mkdir()
+    (waiting / "b_mask.nii.gz").write_bytes(b"whole")
+    write_json(waiting / "b_desc-summary.json", {"files": {"b_mask.nii.gz": "0" * 64, "b_probseg.nii.gz": "1" * 64}})
+    assert call(["verify", str(made)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    prefix = "out/" if place == "out" else ""
+    assert [f"{prefix}.flairnb-partial-ab12/{name}: left over" for name in ("b_desc-summary.json", "b_mask.nii.gz")] == shown[:2]
+    assert not any("probseg" in line for line in shown)
+
+
 def test_the_committed_report_is_as_it_was_made():
     from flairnb.report.chapters import repository_root
 
