@@ -55,7 +55,9 @@ run
 # - **rescaled**: all intensities multiplied by one number.
 # - **other bias**: brighter on one side, by 30% from end to end.
 #
-# The brain mask is found once and carried along, so what scatters is the segmentation alone.
+# The brain mask is found once and carried along, so what scatters is the segmentation alone. Network and comparison methods do not
+# work on the same grid: on real people the network has voxels of 1 mm, the comparison methods the 2 mm that they were fitted at.
+# Larger voxels average more noise away, and cost Dice (notebook 13 has both sizes).
 
 # %%
 table = retest.repeat_cases(run)

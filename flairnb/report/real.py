@@ -8,6 +8,7 @@ cases by which the shipped network was chosen.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import numpy as np
 from flairnb.errors import FlairnbError
 from flairnb.images import read_image, read_mask
 from flairnb.provenance import atomic_path
-from flairnb.report import real_trust
+from flairnb.report import real_errors, real_grid, real_kept, real_trust
 from flairnb.report.chapters import repository_root
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from flairnb.network.weights import Network
+    from flairnb.prepare.case import PreparedCase
     from flairnb.present.contact_sheet import SheetCase
+    from flairnb.report.patient import Segmentation
     from flairnb.report.start import Run
 
 logger = logging.getLogger(__name__)
@@ -35,9 +38,11 @@ FAMILIES = {"MSI": "MS", "MSA": "MS", "MST": "MS", "SVID": "small-vessel disease
 #: The committed result of this notebook, by which README and model card speak.
 PUBLISHED = "reports/robust/real_cases.tsv"
 SHIPPED = "shipped"
+#: Voxel sizes at which comparison methods are applied to real patients: the one they were fitted at, and the network's.
+BASELINES_MM = (2.0, 1.0)
 COLUMNS = (
     "participant_id", "family", "method", "status", "reason", "dice", "lesion_f1", "sensitivity", "ppv",
-    "reference_ml", "predicted_ml", "expected_dice", "seconds", "weights_sha256",
+    "reference_ml", "predicted_ml", "expected_dice", "seconds", "weights_sha256", "voxel_mm",
 )  # fmt: skip
 
 
@@ -66,16 +71,37 @@ def find_cases(run: Run) -> pd.DataFrame:
 
 
 def data_folder(run: Run) -> Path:
-    """Return where fetched data lie: the run's `data_dir`, else `flairnb fetch`'s folder."""
+    """Return where fetched data lie: the run's `data_dir` if declared examinations lie there, else `flairnb fetch`'s folder.
+
+    The `data_dir` of a hospital's cohort is that of its table.
+    """
     from flairnb.cohort.fetch import default_data_dir
 
-    return run.data_dir or (repository_root() / default_data_dir())
+    if run.data_dir is not None and any((run.data_dir / name).is_file() for name in _declared()["flair"]):
+        return run.data_dir
+    return repository_root() / default_data_dir()
 
 
-def segment_cases(run: Run, cases: pd.DataFrame) -> pd.DataFrame:
+def segment_cases(run: Run, cases: pd.DataFrame, baselines_mm: Sequence[float] = BASELINES_MM) -> pd.DataFrame:
     """Segment real cases by the shipped network and, where a run fitted them, by the comparison methods; score all.
 
-    Masks are kept in ``real/`` of the work folder, never in the report.
+    Masks are kept in ``real/`` of the work folder, never in the report; the
+    tables of :mod:`flairnb.report.real_kept` stand beside the scores.
+
+    Parameters
+    ----------
+    run : Run
+    cases : DataFrame
+        Of `find_cases`.
+    baselines_mm : sequence of float
+        Edges of the voxels that the comparison methods work on; at the first
+        one they keep their names, at another one it is added
+        (`at_another_size`). What they learnt (at the demo's 2 mm) are
+        intensities, places in MNI space and beliefs, applied as they are;
+        their distances and smallest volumes are in mm and ml. Only neighbours
+        (the six or 26 around a voxel) and the rounds of growing (at most 50, a
+        voxel each) are counted in voxels, as the methods' authors do it on
+        voxels of about 1 mm.
 
     Returns
     -------
@@ -91,22 +117,23 @@ def segment_cases(run: Run, cases: pd.DataFrame) -> pd.DataFrame:
     configure(run.jobs)
     network = load_network(default_weights(run.work_dir.parent))
     rows: list[dict[str, Any]] = []
-    trust: list[pd.DataFrame] = []
+    kept: dict[str, list[pd.DataFrame]] = {}
     for case in cases.to_dict("records"):
         try:
-            rows += _one_case(run, case, network, trust)
+            rows += _one_case(run, case, network, kept, baselines_mm)
         except (FlairnbError, OSError) as error:
             logger.warning("%s: %s", case["participant_id"], type(error).__name__)
             rows.append({**_names(case, SHIPPED), "status": "failed", "reason": str(error)})
-    if trust:
-        run.save(pd.concat(trust, ignore_index=True), real_trust.TABLE)
+    for name, parts in kept.items():
+        run.save(pd.concat(parts, ignore_index=True), name)
     return run.save(pd.DataFrame(rows, columns=list(COLUMNS)), "tables/real_cases.tsv")
 
 
-def _one_case(run: Run, case: dict[str, str], network: Network, trust: list[pd.DataFrame]) -> list[dict[str, Any]]:
+def _one_case(
+    run: Run, case: dict[str, str], network: Network, kept: dict[str, list[pd.DataFrame]], baselines_mm: Sequence[float]
+) -> list[dict[str, Any]]:
     from flairnb.provenance import StageTimer
     from flairnb.report.patient import segment_image, settings_for
-    from flairnb.report.real_baselines import segment_with_baselines
 
     flair = read_image(case["flair"], "FLAIR")
     t1w = read_image(case["t1w"], "T1w") if case["t1w"] else None
@@ -115,19 +142,33 @@ def _one_case(run: Run, case: dict[str, str], network: Network, trust: list[pd.D
     prepare, infer = settings_for(network, None)
     prepared, found = segment_image(flair, network, prepare, infer, timer=timer, threads=run.jobs, t1w=t1w)
     _keep_for_review(run, case["participant_id"], prepared, found)
-    results = {SHIPPED: found}
-    if (fitted := fitted_in(run)) is not None:
-        results |= segment_with_baselines(fitted, _prepared_coarse(flair, prepared.brain_native), t1w)
-    if reference is not None:
-        trust.append(real_trust.reliability_rows(case["participant_id"], found, reference, network))
+    results = {SHIPPED: (network.spacing_mm, found), **_by_others(run, prepared, t1w, baselines_mm)}
+    for name, part in _beside_the_scores(case, found, reference, flair, network, baselines_mm).items():
+        kept.setdefault(name, []).append(part)
     rows = []
-    for method, segmentation in results.items():
-        _keep_mask(run, case["participant_id"], method, segmentation.mask, flair)
+    for method, (edge, segmentation) in results.items():
+        if method == plain_name(method):
+            _keep_mask(run, case["participant_id"], method, segmentation.mask, flair)
         scores = _scores(reference, segmentation.mask, flair)
         extra = {"expected_dice": segmentation.expected_dice, "seconds": round(sum(timer.seconds.values()), 1)} if method == SHIPPED else {}
         weights = {"weights_sha256": network.sha256} if method == SHIPPED else {}
-        rows.append({**_names(case, method), "status": "ok", "reason": "", **scores, **extra, **weights})
+        rows.append({**_names(case, method), "status": "ok", "reason": "", **scores, **extra, **weights, "voxel_mm": edge})
     return rows
+
+
+def _beside_the_scores(
+    case: dict[str, str], found: Any, reference: Any, flair: Any, network: Network, baselines_mm: Sequence[float]
+) -> dict[str, pd.DataFrame]:
+    """Return what one case adds to the tables of `flairnb.report.real_kept`."""
+    import pandas as pd
+
+    errors = real_errors.error_rows(case, found, reference, flair.affine)
+    parts = {real_kept.ERRORS: pd.DataFrame(errors, columns=list(real_errors.COLUMNS))} if errors else {}
+    if reference is not None:
+        parts[real_kept.RELIABILITY] = real_trust.reliability_rows(case["participant_id"], found, reference, network)
+        sizes = (network.spacing_mm, *baselines_mm)
+        parts[real_kept.GRID] = pd.DataFrame(real_grid.grid_rows(case, reference, flair, sizes), columns=list(real_grid.COLUMNS))
+    return parts
 
 
 def fitted_in(run: Run) -> Path | None:
@@ -136,12 +177,43 @@ def fitted_in(run: Run) -> Path | None:
     return next((folder for folder in folders if (folder / "models/baselines/fit.json").is_file()), None)
 
 
-def _prepared_coarse(flair: Any, brain: Any) -> Any:
-    """Prepare at the demo's voxel size, at which the comparison methods were fitted."""
+def _by_others(run: Run, prepared: PreparedCase, t1w: Any, baselines_mm: Sequence[float]) -> dict[str, tuple[float, Segmentation]]:
+    """Return what the comparison methods find at each voxel size, and that size; nothing where none was fitted."""
+    from flairnb.report.real_baselines import segment_with_baselines
+
+    fitted, found = fitted_in(run), {}
+    for edge in baselines_mm if fitted is not None else ():
+        by_name = segment_with_baselines(fitted, prepared_at(prepared, edge), t1w)
+        found |= {name if edge == baselines_mm[0] else at_another_size(name, edge): (edge, mask) for name, mask in by_name.items()}
+    return found
+
+
+def at_another_size(method: str, voxel_mm: float) -> str:
+    """Return the name of a comparison method at another voxel size than the first.
+
+    Examples
+    --------
+    >>> at_another_size("lpa", 1.0), plain_name("lpa (1 mm)"), plain_name("lpa")
+    ('lpa (1 mm)', 'lpa', 'lpa')
+    """
+    return f"{method} ({voxel_mm:g} mm)"
+
+
+def plain_name(method: str) -> str:
+    """Return a method's name without its voxel size."""
+    return method.split(" (")[0]
+
+
+def prepared_at(prepared: PreparedCase, voxel_mm: float) -> PreparedCase:
+    """Return a prepared case on a work grid of another voxel size, with the same brain mask and without a registration of the T1w.
+
+    So that the comparison methods register it inside the brain, alike at all sizes.
+    """
     from flairnb.prepare.case import prepare_case
     from flairnb.settings import load
 
-    return prepare_case(flair, brain_mask=brain, settings=load("demo").prepare)
+    settings = replace(load("demo").prepare, spacing_mm=voxel_mm)
+    return prepare_case(prepared.flair, brain_mask=prepared.brain_native, settings=settings)
 
 
 def _scores(reference: Any, mask: Any, flair: Any) -> dict[str, Any]:
@@ -162,8 +234,11 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def wide(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a case: reference volume, each method's Dice, the shipped network's volume and expected Dice."""
-    good = table[table["status"] == "ok"]
+    """Return one row a case: reference volume, each method's Dice, the shipped network's volume and expected Dice.
+
+    Comparison methods at the first voxel size only; :func:`flairnb.report.real_grid.beside_others` has the others.
+    """
+    good = table[(table["status"] == "ok") & (table["method"] == table["method"].map(plain_name))]
     dice = good.pivot_table(index=["family", "participant_id"], columns="method", values="dice", sort=False, dropna=False)
     shipped = good[good["method"] == SHIPPED].set_index(["family", "participant_id"])
     first = shipped[["reference_ml", "predicted_ml", "expected_dice"]].round(2)
@@ -195,7 +270,7 @@ def publish(run: Run, table: pd.DataFrame) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as temporary:
         with_committed_methods(table, published()).round(4).to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
-    real_trust.publish(run)
+    real_kept.publish(run)
     return True
 
 

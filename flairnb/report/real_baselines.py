@@ -36,8 +36,8 @@ def segment_with_baselines(
     fitted_in : path
         Work folder of a run whose notebook 04 is done.
     case : PreparedCase
-        From :func:`flairnb.prepare.case.prepare_case`, best at the voxel size
-        that the run was prepared at.
+        From :func:`flairnb.prepare.case.prepare_case`, at any voxel size: see
+        :func:`flairnb.report.real.segment_cases`.
     t1w : Image, optional
         The same head's T1w, on its own grid, whole head or brain only. Without
         it LGA is left out, and BIANCA-style compares FLAIR and place alone.

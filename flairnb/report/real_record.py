@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flairnb.provenance import atomic_path
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 TRAINING = "reports/robust/training.md"
 
 
-def segment_or_recall(run: Run, cases: pd.DataFrame) -> pd.DataFrame:
-    """Segment and score the real cases on disk; without any, return the committed table."""
+def segment_or_recall(run: Run, cases: pd.DataFrame, baselines_mm: Sequence[float] = real.BASELINES_MM) -> pd.DataFrame:
+    """Segment and score the real cases on disk (`flairnb.report.real.segment_cases`); without any, return the committed table."""
     if len(cases):
-        return real.segment_cases(run, cases)
+        return real.segment_cases(run, cases, baselines_mm)
     return run.save(real.published(), "tables/real_cases.tsv")
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flairnb.provenance import atomic_path
-from flairnb.report.chapters import repository_root
+from flairnb.report import real_kept
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,10 +16,8 @@ if TYPE_CHECKING:
     from flairnb.report.patient import Segmentation
     from flairnb.report.start import Run
 
-#: Committed beside the scores; counts only, no image.
-PUBLISHED = "reports/robust/reliability.tsv"
-TABLE = "tables/reliability.tsv"
 BEFORE, AFTER = "before", "after"
+COLUMNS = ("participant_id", "calibration", "low", "high", "voxels", "stated", "observed")
 
 
 def reliability_rows(participant: str, segmentation: Segmentation, reference: Any, network: Network) -> pd.DataFrame:
@@ -51,7 +48,7 @@ def reliability_rows(participant: str, segmentation: Segmentation, reference: An
     before = temper(after, 1.0 / network.calibration.temperature)
     tables = [reliability(p, lesion).assign(participant_id=participant, calibration=name) for name, p in ((BEFORE, before), (AFTER, after))]
     table = pd.concat(tables, ignore_index=True)
-    return table[["participant_id", "calibration", "low", "high", "voxels", "stated", "observed"]]
+    return table[list(COLUMNS)]
 
 
 def pooled(rows: pd.DataFrame) -> pd.DataFrame:
@@ -83,18 +80,6 @@ def gap(table: pd.DataFrame, calibration: str) -> float:
     return float(np.average((rows["stated"] - rows["observed"]).abs(), weights=rows["share"])) if len(rows) else float("nan")
 
 
-def recall(run: Run) -> pd.DataFrame:
-    """Return this run's rows, or the committed ones; empty where there are neither."""
-    import pandas as pd
-
-    from flairnb.report.real import COLUMNS
-
-    for path in (run.path(TABLE), repository_root() / PUBLISHED):
-        if path.is_file():
-            return pd.read_csv(path, sep="\t")
-    return pd.DataFrame(columns=[COLUMNS[0], "calibration", "low", "high", "voxels", "stated", "observed"])
-
-
 def show(run: Run, table: pd.DataFrame) -> Figure | str:
     """Draw reliability and expected against true Dice; in words where nothing is known.
 
@@ -107,15 +92,8 @@ def show(run: Run, table: pd.DataFrame) -> Figure | str:
     from flairnb.present.charts_trust import reliability_and_expected
     from flairnb.report.real import SHIPPED
 
-    rows = recall(run)
+    rows = real_kept.recall(run, real_kept.RELIABILITY, COLUMNS)
     mine = table[(table["method"] == SHIPPED) & table["dice"].notna()]
     if rows.empty or mine.empty:
         return "No real case with a reader's mask, here or in the committed record: nothing to show."
     return run.keep(reliability_and_expected(pooled(rows), mine), "real_trust")
-
-
-def publish(run: Run) -> None:
-    """Write this run's rows where they are committed."""
-    target = repository_root() / PUBLISHED
-    with atomic_path(target) as temporary:
-        recall(run).round(5).to_csv(temporary, sep="\t", index=False, lineterminator="\n")

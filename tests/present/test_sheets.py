@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from flairnb.images import Image
 from flairnb.present.contact_sheet import SheetCase, comparison_sheet, contact_sheet
 from flairnb.present.qc import qc_picture
+from flairnb.report.patient_files import _write_picture
 
 
 @pytest.fixture
@@ -67,9 +70,26 @@ def test_the_quality_picture_says_volume_warnings_and_that_it_is_not_for_clinica
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Brain", "Lesion (U-Net)"]
 
 
-def test_no_text_leaves_the_quality_picture(cases):
+@pytest.mark.parametrize(("expected", "said"), [(0.7249, ", expected Dice 0.72."), (None, "."), (float("nan"), ".")])
+def test_the_quality_picture_says_the_expected_dice_where_there_is_one(cases, expected, said):
     case = cases[0]
-    figure = qc_picture(case.image, case.masks["manual"], case.masks["brain"], volume_ml=2, lesion_count=3, warnings=["short " * 40])
+    figure = qc_picture(case.image, case.masks["manual"], case.masks["brain"], volume_ml=2, lesion_count=3, expected_dice=expected)
+    title = next(word for word in words(figure) if word.startswith("Lesion volume"))
+    assert title == f"Lesion volume 2.0 ml in 3 lesions{said} Not for clinical use."
+
+
+def test_segmenting_hands_the_expected_dice_to_the_picture(cases, monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setattr("flairnb.present.style.save_figure", lambda figure, path, formats: made.append(figure))
+    found = SimpleNamespace(mask=cases[0].masks["manual"], brain=cases[0].masks["brain"])
+    summary = {"lesion_volume_ml": 2.0, "lesion_count": 1, "expected_dice": 0.72, "notes": []}
+    _write_picture(tmp_path / "x.png", cases[0].image, found, summary)
+    assert any("expected Dice 0.72" in word for word in words(made[0]))
+
+
+def test_no_text_leaves_the_quality_picture(cases):
+    case, about = cases[0], {"volume_ml": 1234.56, "lesion_count": 234, "expected_dice": 0.72}
+    figure = qc_picture(case.image, case.masks["manual"], case.masks["brain"], **about, warnings=["short " * 40])
     figure.draw_without_rendering()
     width, height = figure.get_size_inches() * figure.dpi
     for text in [*figure.texts, *figure.axes[0].texts, *figure.legends[0].get_texts()]:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -230,8 +231,9 @@ def test_an_incomplete_run_on_real_patients_is_not_published(tmp_path, monkeypat
     run = Run("13", load("public"), 3, tmp_path, None, 1)
     lost = table.assign(dice=table["dice"].where(table["participant_id"] != "sv01"))  # its mask is not on disk
     assert not real.publish(run, lost) and not (tmp_path / real.PUBLISHED).exists()
-    monkeypatch.setattr(real.real_trust, "publish", lambda run: None)
+    monkeypatch.setattr(real.real_kept, "repository_root", lambda: tmp_path)
     assert real.publish(run, table) and (tmp_path / real.PUBLISHED).exists()
+    assert [path.name for path in (tmp_path / real.PUBLISHED).parent.iterdir()] == [Path(real.PUBLISHED).name]  # nothing that it has not
 
 
 def test_disease_numbers_name_the_articles_comparisons(run, scores, cohort):
