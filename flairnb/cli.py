@@ -49,8 +49,8 @@ def run(
 
 @app.command()
 def segment(
-    flair: Annotated[Path, typer.Argument(help="FLAIR image, NIfTI; or a folder of DICOM files.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
+    flair: Annotated[Path | None, typer.Argument(help="FLAIR image, NIfTI; or a folder of DICOM files.")] = None,
     t1w: Annotated[Path | None, typer.Option(help="T1-weighted image of the same head; makes brain extraction better.")] = None,
     brain_mask: Annotated[Path | None, typer.Option(help="Brain mask on the FLAIR's grid.")] = None,
     skull_stripped: Annotated[bool, typer.Option("--skull-stripped", help="The FLAIR shows the brain only.")] = False,
@@ -59,15 +59,55 @@ def segment(
     threads: Annotated[int | None, typer.Option(help="Processor threads.", min=1)] = None,
     memory_gb: Annotated[float | None, typer.Option(help="Memory for the network; larger brains are done in pieces.", min=1)] = None,
     series: Annotated[str | None, typer.Option(help="Of a DICOM folder: number or UID of the FLAIR series.")] = None,
-) -> None:
-    """Segment the lesions of one patient's FLAIR. Example: flairnb segment sub-01_FLAIR.nii.gz --out results."""
-    from flairnb.report.patient import segment_patient
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="infer.threshold, min_lesion_ml, flips, coarser_look, patch or step: infer.threshold=0.4; may be repeated."
+        ),
+    ] = None,
+    spread: Annotated[bool, typer.Option("--spread", help="Also write how far the network's looks at a voxel lie apart.")] = False,
+    cohort: Annotated[Path | None, typer.Option(help="Instead of a FLAIR: a cohort table; every FLAIR of it is segmented.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Cases of a cohort at a time, 2 to 3 GB each; 1 if left out.", min=1)] = None,
+    dask: Annotated[str, typer.Option(help="Address of a Dask scheduler whose workers do a cohort's cases.")] = "",
+    slurm: Annotated[int, typer.Option(help="Start this many Slurm jobs that do a cohort's cases.", min=0)] = 0,
+) -> int:
+    """Segment the lesions of one patient's FLAIR. Example: flairnb segment sub-01_FLAIR.nii.gz --out results.
 
+    All FLAIRs of a table, each into a folder of its own: flairnb segment --cohort cohort.tsv --out results. Called again, it
+    does what is missing. For --dask and --slurm see flairnb run.
+    """
+    from flairnb.parallel import on_cluster
+
+    _refuse((flair is None) == (cohort is None), "segment: expected a FLAIR or --cohort TABLE, one of them. See flairnb segment --help.")
     _refuse(
         brain_mask is not None and skull_stripped, "--brain-mask and --skull-stripped: expected one of them, found both. Leave one out."
     )
-    summary = segment_patient(flair, t1w, brain_mask, skull_stripped, out, weights, method, threads, series, typer.echo, memory_gb)
+    same = {"weights": weights, "method": method, "threads": threads, "memory_gb": memory_gb, "sets": tuple(_words(set_)), "spread": spread}
+    if cohort is None:
+        _refuse(bool(jobs or dask or slurm), "--jobs, --dask and --slurm: expected --cohort TABLE, found one FLAIR. Leave them out.")
+        return _segment_one(flair, out, t1w=t1w, brain_mask=brain_mask, skull_stripped=skull_stripped, series=series, **same)
+    _refuse(
+        bool(t1w or brain_mask or skull_stripped or series),
+        "--cohort: expected T1w and brain masks in the table, found --t1w, --brain-mask, --skull-stripped or --series. Leave them out.",
+    )
+    with on_cluster(dask, slurm):
+        return _segment_cohort(cohort, out, jobs or 1, same)
+
+
+def _segment_one(flair: Path | None, out: Path, **words: Any) -> int:
+    from flairnb.report.patient import segment_patient
+
+    summary = segment_patient(flair, out_dir=out, say=typer.echo, **words)
     typer.echo(f"{summary['lesion_count']} lesions, {summary['lesion_volume_ml']:.2f} ml; results in {out}. Not for clinical use.")
+    return 0
+
+
+def _segment_cohort(cohort: Path, out: Path, jobs: int, words: dict[str, Any]) -> int:
+    from flairnb.report.patients import TABLE, Options, segment_cohort, spoken
+
+    found = segment_cohort(cohort, out, Options(**words), jobs, _progress)
+    typer.echo(f"{spoken(found)}; all in {out / TABLE}. Not for clinical use.")
+    return int((found["status"] == "failed").any())
 
 
 @app.command()
@@ -134,24 +174,27 @@ def check(
 def train(
     cohort: Annotated[Path | None, typer.Option("--cohort", help="Cohort table, as data_manifest/README.md describes.")] = None,
     generated: Annotated[int | None, typer.Option(help="Instead of a cohort: this many simulated heads.")] = None,
-    init: Annotated[str | None, typer.Option(help="Weights to start from: a shipped name or a .keras file.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Where the settings come from: paper; robust with --generated.")] = None,
+    init: Annotated[str | None, typer.Option(help="Weights to start from: a shipped name (robust) or a .keras file.")] = None,
+    profile: Annotated[str, typer.Option(help="Settings. If left out: paper; finetune with --init; robust with --generated.")] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as train.epochs=3; may be repeated.")] = None,
     data_dir: Annotated[str, typer.Option(help="With --generated: label maps and lesion masks; where flairnb fetch put them.")] = "",
     out: Annotated[str, typer.Option("--out", help="Work folder; a folder under work/ if left out. The same one resumes.")] = "",
     seed: Annotated[int, typer.Option(help="Another seed: other first weights, heads and patches.")] = 2019,
 ) -> None:
-    """Train or fine-tune on your own cohort. Example: flairnb train --cohort cohort.tsv --init unet.keras."""
+    """Train or fine-tune on your own cohort. Example: flairnb train --cohort cohort.tsv --init robust."""
     from flairnb.report.train import train_on_cohort, train_on_generated
 
     _refuse(
         (cohort is None) == (generated is None), "train: expected one of --cohort TABLE and --generated HEADS. See flairnb train --help."
     )
     if cohort is not None:
-        done = train_on_cohort(cohort, init, profile or "paper", _words(set_), out, _progress, seed)
+        done = train_on_cohort(cohort, init, profile, _words(set_), out, _progress, seed)
     else:
-        done = train_on_generated(generated or 0, data_dir, init, profile or "robust", _words(set_), out, _progress, seed)
-    typer.echo(f"{done['epochs']} epochs on {done['cases']} cases, loss {done['loss']:.3f}; weights: {done['weights']}")
+        done = train_on_generated(generated or 0, data_dir, init, profile, _words(set_), out, _progress, seed)
+    dice = done["validation_dice"]
+    score = f"validation Dice {dice:.3f}" if dice == dice else "no validation case with lesions"
+    typer.echo(f"{done['epochs']} epochs on {done['cases']} cases, loss {done['loss']:.3f}; {score}; weights: {done['weights']}")
+    typer.echo(f"flairnb segment FLAIR --out DIR --weights {done['weights']} uses them.")
 
 
 @app.command()
@@ -260,7 +303,8 @@ def call(arguments: list[str]) -> int:
     except (OSError, MemoryError) as error:
         return _fail(f"{type(error).__name__}: {error}", 1)
     if result == _INTERRUPTED:
-        kept = "no result was complete; run it again" if arguments[0] == "segment" else "what was finished is kept"
+        alone = arguments[0] == "segment" and not any(word.startswith("--cohort") for word in arguments)
+        kept = "no result was complete; run it again" if alone else "what was finished is kept"
         return _fail(f"stopped by Ctrl-C; {kept}", 1)
     return result if isinstance(result, int) else 0
 

@@ -66,13 +66,25 @@ def on_processes(work: Callable[..., Any], calls: Iterable[tuple], jobs: int) ->
 
     A process that has grown large is replaced between two cases. joblib warns of it; no case is lost, and the warning, which
     names a folder of this machine, does not belong into a report.
+
+    Raises
+    ------
+    WorkFailed
+        A process was lost in the middle of a case.
     """
     import warnings
 
     from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import BrokenProcessPool
 
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    yield from Parallel(n_jobs=jobs, return_as="generator")(delayed(work)(*call) for call in calls)
+    try:
+        yield from Parallel(n_jobs=jobs, return_as="generator")(delayed(work)(*call) for call in calls)
+    except BrokenProcessPool:
+        raise WorkFailed(
+            f"cases: expected {jobs} processes to the end, lost one of them. Out of memory? Use fewer jobs, run again; "
+            "what was finished is kept."
+        ) from None
 
 
 def side_by_side(*calls: Callable[[], Any]) -> list[Any]:

@@ -17,7 +17,7 @@ from flairnb.errors import InputError, ManifestError, MissingDataError
 from flairnb.provenance import atomic_path
 
 PROBLEM_COLUMNS = ["row", "participant_id", "column", "value", "problem", "what_to_do"]
-_NO_VALUE = ("", "n/a", "N/A", "NA", "nan")
+NO_VALUE = ("", "n/a", "N/A", "NA", "nan")
 _NIFTI = (".nii", ".nii.gz")
 
 
@@ -57,7 +57,7 @@ def read_manifest(path: str | os.PathLike, data_root: str | os.PathLike | None =
         what_to_do.
     """
     path = Path(path)
-    text = _read_text_table(path)
+    text = read_text_table(path)
     root = Path(data_root) if data_root is not None else path.parent
     problems = find_problems(text, root)
     if not problems.empty:
@@ -74,10 +74,10 @@ def read_manifest(path: str | os.PathLike, data_root: str | os.PathLike | None =
 def named_files(path: str | os.PathLike) -> list[str]:
     """Return the paths of images that a table names, as they are written and unchecked; none where it cannot be read."""
     try:
-        text = _read_text_table(Path(path))
+        text = read_text_table(Path(path))
     except (InputError, MissingDataError):
         return []
-    return [value for column in PATHS if column in text.columns for value in text[column] if value not in _NO_VALUE]
+    return [value for column in PATHS if column in text.columns for value in text[column] if value not in NO_VALUE]
 
 
 def find_problems(text: pd.DataFrame, data_root: str | os.PathLike) -> pd.DataFrame:
@@ -125,7 +125,8 @@ def write_manifest(table: pd.DataFrame, path: str | os.PathLike) -> Path:
     return path
 
 
-def _read_text_table(path: Path) -> pd.DataFrame:
+def read_text_table(path: Path) -> pd.DataFrame:
+    """Return a cohort table as it is written: texts, no column checked; errors as in `read_manifest`."""
     if not path.is_file():
         raise MissingDataError(f"{path.name}: expected a cohort table, found no such file. Check the path; see data_manifest/README.md.")
     separator = "," if path.suffix.lower() == ".csv" else "\t"
@@ -191,7 +192,7 @@ def _typed(text: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple]]:
     """Return the table with numbers parsed, and a fault for each that is none."""
     extra = [c for c in text.columns if c not in NAMES]
     table = text.reindex(columns=[*NAMES, *extra], fill_value="")
-    table = table.mask(table.isin(_NO_VALUE), "").astype("str")
+    table = table.mask(table.isin(NO_VALUE), "").astype("str")
     faults = []
     for column in NUMBERS:
         written = table[column]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,24 +64,79 @@ def predict(model: keras.Model, work: NDArray[np.float32], brain: NDArray[np.boo
     SettingsError
         Unknown method, or a patch the network cannot halve often enough.
     """
+    return _apply(model, work, brain, infer, False)[0]
+
+
+def predict_spread(
+    model: keras.Model, work: NDArray[np.float32], brain: NDArray[np.bool_], infer: InferSettings
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what `predict` returns, to the bit, and how far the looks that it is the mean of lie apart.
+
+    Parameters and errors as in `predict`. The looks are the brain as it is, its
+    mirror image (``flips``) and larger voxels (``coarser_look``).
+
+    Returns
+    -------
+    probability, spread : (I, J, K) float32 array
+        `spread` is the standard deviation (over n, not n - 1) of all that is
+        known of a voxel, each look counting the same; in tiles, those that
+        overlap there differ, too: the variance is that of the looks' means and
+        the mean of their own. 0 to 0.5, 0 outside the brain and where there is
+        one look only.
+    """
+    return _apply(model, work, brain, infer, True)
+
+
+class Look(NamedTuple):
+    """What one look at a brain's box gives: (i, j, k) lesion probability, and its variance between overlapping tiles (0 without)."""
+
+    mean: NDArray[np.float32]
+    variance: NDArray[np.float64] | float = 0.0
+
+    def through(self, change: Callable[[NDArray], NDArray]) -> Look:
+        """Return both arrays changed."""
+        return Look(change(self.mean), change(self.variance) if isinstance(self.variance, np.ndarray) else self.variance)
+
+
+def _apply(
+    model: keras.Model, work: NDArray[np.float32], brain: NDArray[np.bool_], infer: InferSettings, wants_spread: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the mean of all looks and, if it is wanted, their spread (else zeros, and no look is kept)."""
     if work.ndim != 3 or work.shape != brain.shape:
         raise InputError(f"expected a 3D volume and its brain mask, found shapes {work.shape} and {brain.shape}.")
     if infer.method not in ("tiled", "whole"):
         raise SettingsError(f"infer.method: expected 'tiled' or 'whole', found {infer.method!r}.")
     brain = np.asarray(brain, dtype=bool)
-    probability = np.zeros(work.shape, dtype=np.float32)
+    probability, spread = (np.zeros(work.shape, dtype=np.float32) for _ in range(2))
     if not brain.any():
-        return probability
+        return probability, spread
     box = mask_box(brain)
     inside = brain[box]
-    volume = np.where(inside, work[box], 0).astype(np.float32)
-    found = _once(model, volume, infer)
-    if infer.flips:
-        found = (found + _once(model, volume[::-1], infer)[::-1]) / 2
-    if infer.coarser_look > 1:
-        found = (found + _coarser(model, volume, inside, infer)) / 2
+    looks = _looks(model, np.where(inside, work[box], 0).astype(np.float32), inside, infer, wants_spread)
+    if wants_spread:
+        kept = list(looks)
+        spread[box] = np.where(inside, _spread_of(kept), 0)
+        looks = iter(kept)
+    found = next(looks).mean
+    for look in looks:
+        found = (found + look.mean) / 2
     probability[box] = np.where(inside, found, 0)
-    return probability
+    return probability, spread
+
+
+def _looks(
+    model: keras.Model, volume: NDArray[np.float32], inside: NDArray[np.bool_], infer: InferSettings, variance: bool
+) -> Iterator[Look]:
+    yield _once(model, volume, infer, variance)
+    if infer.flips:
+        yield _once(model, volume[::-1], infer, variance).through(lambda found: found[::-1])
+    if infer.coarser_look > 1:
+        yield _coarser(model, volume, inside, infer, variance)
+
+
+def _spread_of(looks: Sequence[Look]) -> NDArray[np.float64]:
+    between = np.var([look.mean for look in looks], axis=0, dtype=np.float64)
+    return np.sqrt(between + sum(look.variance for look in looks) / len(looks))
 
 
 def suited(infer: InferSettings, model: keras.Model, trained_patch: int) -> InferSettings:
@@ -115,21 +170,22 @@ def suited(infer: InferSettings, model: keras.Model, trained_patch: int) -> Infe
     return replace(infer, method="tiled", patch=trained_patch, step=max(1, trained_patch // 2))
 
 
-def _once(model: keras.Model, volume: NDArray[np.float32], infer: InferSettings) -> NDArray[np.float32]:
+def _once(model: keras.Model, volume: NDArray[np.float32], infer: InferSettings, variance: bool) -> Look:
     if infer.method == "tiled":
-        return _tiled(_forward(model), volume, infer.patch, infer.step, size_multiple(model))
-    return _whole(_forward(model), volume, infer.memory_gb, size_multiple(model), _width(model))
+        return _tiled(_forward(model), volume, (infer.patch, infer.step), size_multiple(model), variance)
+    return Look(_whole(_forward(model), volume, infer.memory_gb, size_multiple(model), _width(model)))
 
 
-def _coarser(model: keras.Model, volume: NDArray[np.float32], inside: NDArray[np.bool_], infer: InferSettings) -> NDArray[np.float32]:
+def _coarser(model: keras.Model, volume: NDArray[np.float32], inside: NDArray[np.bool_], infer: InferSettings, variance: bool) -> Look:
     """Look at the brain with larger voxels, and bring the answer back to its own."""
     from scipy import ndimage
 
     factor = infer.coarser_look
     small = ndimage.zoom(ndimage.gaussian_filter(volume, 0.3 * (factor - 1)), 1 / factor, order=1)
     brain = ndimage.zoom(inside.astype(np.float32), 1 / factor, order=1) > 0.5
-    found = _once(model, np.where(brain, small, 0).astype(np.float32), infer)
-    return ndimage.zoom(found, np.array(volume.shape) / np.array(found.shape), order=1)
+    found = _once(model, np.where(brain, small, 0).astype(np.float32), infer, variance)
+    back = np.array(volume.shape) / np.array(found.mean.shape)
+    return found.through(lambda part: ndimage.zoom(part, back, order=1))
 
 
 def size_multiple(model: keras.Model) -> int:
@@ -176,7 +232,8 @@ def tile_starts(length: int, patch: int, step: int) -> list[int]:
     return [first + step * number for number in range(count)]
 
 
-def _tiled(forward: Forward, volume: NDArray[np.float32], patch: int, step: int, multiple: int) -> NDArray[np.float32]:
+def _tiled(forward: Forward, volume: NDArray[np.float32], cubes: tuple[int, int], multiple: int, variance: bool) -> Look:
+    patch, step = cubes
     if patch % multiple or not 0 < step <= patch:
         raise SettingsError(f"infer.patch: expected a multiple of {multiple} and a step of 1 to patch, found patch {patch}, step {step}.")
     starts = [tile_starts(n, patch, step) for n in volume.shape]
@@ -185,13 +242,20 @@ def _tiled(forward: Forward, volume: NDArray[np.float32], patch: int, step: int,
     padded = np.pad(volume, list(zip(before, after, strict=True)))
     total = np.zeros(padded.shape, dtype=np.float32)
     tiles = np.zeros(padded.shape, dtype=np.float32)
+    squares = np.zeros(padded.shape if variance else (), dtype=np.float64)
     for corner in np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3) + before:
         tile = tuple(slice(int(c), int(c) + patch) for c in corner)
         if padded[tile].any():
-            total[tile] += forward(padded[tile])
+            found = forward(padded[tile])
+            total[tile] += found
+            if variance:
+                squares[tile] += np.square(found, dtype=np.float64)
         tiles[tile] += 1
     crop = tuple(slice(b, b + n) for b, n in zip(before, volume.shape, strict=True))
-    return total[crop] / tiles[crop]
+    mean = total[crop] / tiles[crop]
+    if not variance:
+        return Look(mean)
+    return Look(mean, np.clip(squares[crop] / tiles[crop] - np.square(mean, dtype=np.float64), 0, None))
 
 
 def _whole(forward: Forward, volume: NDArray[np.float32], memory_gb: float, multiple: int, width: int) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,24 +13,28 @@ import numpy as np
 
 from flairnb.errors import InputError, SettingsError, WorkFailed
 from flairnb.network.checkpoint import Progress, read_progress, restore_variables, save_checkpoint
+from flairnb.network.confidence import Calibration, temper
 from flairnb.network.dataset import EpochPatches
 from flairnb.network.learner import Learner
 from flairnb.network.schedule import learning_rate
 from flairnb.network.volumes import VolumeRecord, VolumeSource, as_source
-from flairnb.network.weights import save_network
-from flairnb.provenance import atomic_path
+from flairnb.network.weights import inherited_use, save_network, stored_settings
+from flairnb.provenance import atomic_path, read_json, write_json
 from flairnb.settings import Settings, as_dict
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flairnb.settings import InferSettings
+
 log = logging.getLogger(__name__)
 
 HISTORY_FILE = "history.csv"
+START_FILE = "start.json"
 CHECKPOINT_SECONDS = 600.0
 
 
-def train(  # noqa: PLR0913 (the last three have defaults)
+def train(  # noqa: PLR0913 (all but three have defaults)
     volumes: VolumeSource | Sequence[VolumeRecord],
     settings: Settings,
     model_dir: str | Path,
@@ -38,6 +42,8 @@ def train(  # noqa: PLR0913 (the last three have defaults)
     init: str | Path | None = None,
     max_minutes: float | None = None,
     validation: Sequence[VolumeRecord] = (),
+    use: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = log.info,
 ) -> pd.DataFrame:
     """Train the network, or go on with a training that was interrupted.
 
@@ -47,11 +53,13 @@ def train(  # noqa: PLR0913 (the last three have defaults)
         Training volumes; a source is asked again at the start of every epoch,
         so it may grow while training runs.
     settings : Settings
-        ``network``, ``train``, ``infer`` (for validation and the threshold),
-        ``prepare.spacing_mm`` and ``seed`` count.
+        ``network``, ``train``, ``infer`` (for validation, and the threshold
+        where neither `use` nor `init` has one), ``prepare.spacing_mm`` and
+        ``seed`` count.
     model_dir : path
         Gets ``<name>.keras`` and ``settings.json`` (usable after every epoch),
-        ``history.csv`` and ``checkpoint.npz``; its last part is the name.
+        ``history.csv`` and ``checkpoint.npz``, and ``start.json`` where the new
+        weights take over how others are used; its last part is the name.
     resume : bool
         Go on from ``checkpoint.npz``; with False it is ignored and replaced.
     init : str or path, optional
@@ -63,6 +71,12 @@ def train(  # noqa: PLR0913 (the last three have defaults)
         ahead of the plan, so that a slow machine also ends with small steps.
     validation : sequence of VolumeRecord
         Scored after every epoch by one pass over each volume.
+    use : mapping, optional
+        How the new weights are to be used, as
+        :func:`flairnb.network.weights.inherited_use` gives it; that of `init` if
+        absent. A run that goes on keeps what it began with.
+    say : callable
+        Receives a line after every epoch.
 
     Returns
     -------
@@ -92,12 +106,13 @@ def train(  # noqa: PLR0913 (the last three have defaults)
     limit = settings.train.max_minutes if max_minutes is None else max_minutes
     progress = read_progress(folder, _identity(settings)) if resume else None
     learner = Learner(settings, init if progress is None else None)
+    begun = _begin(folder, init, use, again=progress is not None)
     if progress is None:
         progress = Progress()
     else:
         restore_variables(folder, learner.variables())
         log.info("going on from epoch %d, step %d", progress.epoch + 1, progress.step)
-    run = _Run(settings, folder, learner, progress, limit * 60)
+    run = _Run(settings, folder, learner, progress, limit * 60, begun, say)
     while progress.epoch < settings.train.epochs and not run.out_of_time():
         run.epoch(source.records(), validation)
     return history_frame(progress)
@@ -126,6 +141,12 @@ class _Run:
     learner: Learner
     progress: Progress
     limit_s: float
+    begun: dict[str, Any]
+    say: Callable[[str], None]
+
+    def use(self) -> dict[str, Any]:
+        """Return the settings of use that the weights are saved with; without a network to take them from, the cut alone."""
+        return self.begun.get("use") or {"threshold": self.settings.infer.threshold}
 
     def out_of_time(self) -> bool:
         return 0 < self.limit_s <= self.progress.total_seconds
@@ -142,13 +163,14 @@ class _Run:
         progress.names = [r.name for r in records]
         patches = EpochPatches(records, train, self.settings.seed, progress.epoch)
         self._steps(patches)
-        score = self.learner.validate(validation, self.settings.infer) if validation else float("nan")
+        score = self.learner.validate(validation, self._validation_infer()) if validation else float("nan")
         row = self._row(score)
         if progress.step < patches.steps:
             log.info("stopped after %.1f minutes, in epoch %d", progress.total_seconds / 60, progress.epoch + 1)
             progress.partial = row
         else:
-            log.info("epoch %(epoch)d: loss %(loss).4f, dice %(dice).3f, %(seconds).0f s", row)
+            found = "" if np.isnan(score) else f", validation Dice {score:.3f}"
+            self.say(f"epoch {row['epoch']}: loss {row['loss']:.4f}, dice {row['dice']:.3f}{found}, {row['seconds']:.0f} s")
             progress.history.append(row)
             progress.next_epoch()
         self._save(score)
@@ -187,6 +209,12 @@ class _Run:
         clock = self.progress.total_seconds / self.limit_s if self.limit_s > 0 else 0.0
         return max(planned, clock)
 
+    def _validation_infer(self) -> InferSettings:
+        """Return how to validate. The cut is one of calibrated probabilities: brought back to the network's own."""
+        use = self.use()
+        heat = use.get("calibration", Calibration()).temperature
+        return dataclasses.replace(self.settings.infer, threshold=float(temper(use["threshold"], 1 / heat)))
+
     def _row(self, validation_dice: float) -> dict[str, Any]:
         progress = self.progress
         values = (
@@ -213,6 +241,7 @@ class _Run:
             "minutes": round(progress.total_seconds / 60, 2),
             "cases": (progress.partial or progress.history[-1])["cases"],
             "validation_dice": None if np.isnan(validation_dice) else validation_dice,
+            **self.begun.get("card", {}),
         }
         with self.learner.averaged():
             save_network(
@@ -221,9 +250,35 @@ class _Run:
                 network=settings.network,
                 spacing_mm=settings.prepare.spacing_mm,
                 name=self.folder.name,
-                threshold=settings.infer.threshold,
                 card=card,
+                **self.use(),
             )
+
+
+def _begin(folder: Path, init: str | Path | None, use: Mapping[str, Any] | None, again: bool) -> dict[str, Any]:
+    """Return what the weights take over from others: {"use": ..., "card": ...}, or nothing.
+
+    Kept in ``start.json``, so that a run that goes on `again` has it, whatever
+    became of the other weights and whichever it is told of now.
+    """
+    path = folder / START_FILE
+    if again and path.is_file():
+        return _with_calibration(read_json(path))
+    path.unlink(missing_ok=True)
+    use = inherited_use(init) if use is None and init is not None else use
+    if use is None:
+        return {}
+    card = {"calibration": use["calibration"].fitted_on}
+    if init is not None:
+        start = stored_settings(init)
+        card["started_from"] = f"{start['name']}, sha256 {start['sha256'][:12]}..."
+    write_json(path, {"use": {**use, "calibration": dataclasses.asdict(use["calibration"])}, "card": card})
+    return _with_calibration(read_json(path))
+
+
+def _with_calibration(begun: dict[str, Any]) -> dict[str, Any]:
+    use = begun["use"]
+    return {**begun, "use": {**use, "calibration": Calibration(**use["calibration"])}}
 
 
 def _identity(settings: Settings) -> dict[str, Any]:

@@ -176,21 +176,59 @@ def load_network(name_or_path: str | Path) -> Network:
         model=_float32_model(path, network, about["name"]),
         network=network,
         spacing_mm=float(about["spacing_mm"]),
-        threshold=float(about["threshold"]),
         sha256=found,
         name=about["name"],
         card=about.get("card", {}),
-        calibration=_calibration(about.get("calibration", {}), path.name),
-        coarser_look=float(about.get("coarser_look", 0.0)),
-        sharpening=float(about.get("sharpening", 0.0)),
-        min_lesion_ml=float(about.get("min_lesion_ml", 0.0)),
-        rim_mm=float(about.get("rim_mm", 0.0)),
+        **_use(about),
     )
+
+
+def stored_settings(name_or_path: str | Path) -> dict[str, Any]:
+    """Return a network's ``settings.json`` without loading it; errors as in `load_network`."""
+    return _read_about(_folder(name_or_path) / SETTINGS_FILE)
 
 
 def stored_spacing(name_or_path: str | Path) -> float:
     """Return a network's voxel edge in mm without loading it; errors as in `load_network`."""
-    return float(_read_about(_folder(name_or_path) / SETTINGS_FILE)["spacing_mm"])
+    return float(stored_settings(name_or_path)["spacing_mm"])
+
+
+#: What a calibration says that was fitted on another network begins so.
+INHERITED = "inherited from"
+
+
+def inherited_use(name_or_path: str | Path) -> dict[str, Any]:
+    """Return how a network is used, for one that goes on from it or stands in for it.
+
+    Returns
+    -------
+    dict
+        `threshold`, `coarser_look`, `sharpening`, `min_lesion_ml`, `rim_mm`
+        and `calibration`: keywords of `save_network`. The calibration's
+        `fitted_on` says that it is another network's, unless it is none.
+
+    Raises
+    ------
+    MissingDataError, InputError
+        As `load_network`.
+    """
+    about = stored_settings(name_or_path)
+    use = _use(about)
+    calibration = use["calibration"]
+    if calibration != Calibration() and not calibration.fitted_on.startswith(INHERITED):
+        words = f"{INHERITED} {about['name']} (fitted there on {calibration.fitted_on}), not fitted on these weights"
+        use["calibration"] = dataclasses.replace(calibration, fitted_on=words)
+    return use
+
+
+def _use(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a settings.json says of how its network is used."""
+    optional = ("coarser_look", "sharpening", "min_lesion_ml", "rim_mm")
+    return {
+        "threshold": float(about["threshold"]),
+        **{name: float(about.get(name, 0.0)) for name in optional},
+        "calibration": _calibration(about.get("calibration", {}), about["file"]),
+    }
 
 
 #: What a settings.json must hold, and of which kind.

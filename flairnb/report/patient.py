@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from flairnb.errors import InputError
 from flairnb.images import Image, image_sha256
 from flairnb.naming import flair_stem
-from flairnb.provenance import StageTimer, machine
+from flairnb.provenance import StageTimer, machine, sha256_file
 from flairnb.report import patient_dicom, patient_input
 from flairnb.report.doubts import doubts_of_input
+from flairnb.report.patient_settings import check_method, check_spread, chosen_settings, note_on, settings_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from flairnb.settings import InferSettings, PrepareSettings
 
 logger = logging.getLogger(__name__)
-
-#: The paper's cubes and step in mm; in voxels they follow the network's voxel size.
-PATCH_MM, STEP_MM = 96.0, 32.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,9 @@ class Segmentation:
         One row a lesion, the largest first.
     expected_dice : float
         What the calibrated probabilities promise; NaN if no lesion was found.
+    spread : (I, J, K) float32 array, optional
+        How far the looks lie apart that the network's probability is the mean
+        of (:func:`flairnb.network.inference.predict_spread`); 0 outside the brain.
     """
 
     mask: NDArray[np.bool_]
@@ -52,6 +54,7 @@ class Segmentation:
     probability: NDArray[np.float32]
     lesions: pd.DataFrame
     expected_dice: float = float("nan")
+    spread: NDArray[np.float32] | None = None
 
 
 def segment_patient(  # noqa: PLR0913 - one argument for each word of the command line
@@ -66,6 +69,9 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     series: str | None = None,
     say: Callable[[str], None] | None = None,
     memory_gb: float | None = None,
+    sets: Sequence[str] = (),
+    spread: bool = False,
+    network: Network | None = None,
 ) -> dict[str, Any]:
     """Segment the lesions of one FLAIR examination and write the results.
 
@@ -99,6 +105,13 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
         Memory for the network, its runtime included; a brain that needs more
         in one pass is done in overlapping pieces. ``infer.memory_gb`` if
         absent.
+    sets : sequence of str
+        ``infer.name=value`` words, used instead of what is stored with the
+        weights: :func:`flairnb.report.patient_settings.chosen_settings`.
+    spread : bool
+        Also write how far the network's looks lie apart, voxel by voxel.
+    network : Network, optional
+        The network of `weights`, if it is in memory already.
 
     Returns
     -------
@@ -107,7 +120,7 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
 
     Raises
     ------
-    InputError, GeometryError, MissingDataError
+    InputError, GeometryError, MissingDataError, SettingsError
         For an input that cannot be used; nothing is written then.
 
     Notes
@@ -117,7 +130,7 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     of which FLAIR they are (its file; of DICOM, its voxels): results of another
     one are not replaced.
 
-    With two threads or more and a brain to extract, the examination is
+    With two threads or more, a brain to extract and a network to load, the examination is
     prepared in a second process while this one loads TensorFlow and the
     network and compiles it: the stage ``prepare`` is what is left of it then,
     ``preparation_seconds`` the whole of it.
@@ -125,7 +138,7 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     from flairnb import parallel
     from flairnb.prepare.case import prepare_case
     from flairnb.prepare.stripped import looks_stripped
-    from flairnb.report.patient_files import summary_of, t1w_facts, write_all
+    from flairnb.report.patient_files import brain_mask_facts, summary_of, t1w_facts, write_all
 
     timer = StageTimer()
     threads = int(threads or machine()["cores"])
@@ -133,35 +146,38 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
         examination, name = None, flair_path
         if patient_dicom.is_folder(flair_path):
             name = patient_dicom.FLAIR_NAME  # a folder may be called after a patient
-            patient_input.check_out_dir(out_dir, name)
+            patient_input.check_out_dir(out_dir, name, spread)
             examination, (flair, given, notes) = patient_dicom.read_inputs(flair_path, t1w, brain_mask, skull_stripped, series or "", say)
             sha256 = examination.sha256
         else:
             if series:
                 raise InputError("--series: expected a folder of DICOM files as FLAIR, found something else. Leave --series out.")
-            patient_input.check_out_dir(out_dir, name)
+            patient_input.check_out_dir(out_dir, name, spread)
             flair, given, notes = patient_input.read_inputs(flair_path, t1w, brain_mask, skull_stripped)
             sha256 = image_sha256(flair_path)
         patient_input.check_same_flair(out_dir, name, sha256)
         weights = _find_weights(weights)
         check_method(method)
+        chosen = chosen_settings(sets)
         prepare = _prepare_settings(weights)
-    # A second process costs some two seconds; without a brain to extract it would not earn them.
-    aside = threads > 1 and given["brain_mask"] is None and not given["skull_stripped"] and not looks_stripped(flair)
+    # A second process costs some two seconds; without a brain to extract or a network to load it would not earn them.
+    aside = network is None and threads > 1 and given["brain_mask"] is None and not given["skull_stripped"] and not looks_stripped(flair)
     with parallel.begun(prepare_case, flair, settings=prepare, threads=threads, aside=aside, **given) as prepared:
         with timer("load network"):
-            network = _load_network(weights, threads)
+            network = network or _load_network(weights, threads)
+            prepare, infer = settings_for(network, method, memory_gb, chosen)
+            check_spread(infer, spread)
         with timer("prepare"):
             case = prepared()
-    prepare, infer = settings_for(network, method, memory_gb)
-    segmentation = segment_prepared(case, network, infer, timer)
+    segmentation = segment_prepared(case, network, infer, timer, spread)
     summary = summary_of(flair, network, case, segmentation, (prepare, infer), weights)
     summary["preparation_seconds"] = {stage: round(seconds, 3) for stage, seconds in case.seconds.items()}
+    summary["settings"] |= {"set": chosen} if chosen else {}
     summary["input"]["sha256"] = sha256
     if examination is None:
-        summary["input"] |= t1w_facts(given["t1w"], case)
+        summary["input"] |= t1w_facts(given["t1w"], case) | brain_mask_facts(brain_mask)
     with timer("look for doubts"):
-        summary["notes"] = [*notes, *doubts_of_input(case, given["t1w"]), *summary["notes"]]
+        summary["notes"] = [*notes, *note_on(chosen), *doubts_of_input(case, given["t1w"]), *summary["notes"]]
     if examination is not None:
         summary["dicom"] = examination.summary()
     write_all(Path(out_dir), flair_stem(name), flair, segmentation, summary, timer, examination)
@@ -200,14 +216,24 @@ def segment_image(
     return case, segment_prepared(case, network, infer, timer)
 
 
-def segment_prepared(case: PreparedCase, network: Network, infer: InferSettings, timer: StageTimer) -> Segmentation:
-    """Apply the network to a prepared examination and come back to its FLAIR's grid."""
-    from flairnb.network.inference import predict
+def segment_prepared(
+    case: PreparedCase, network: Network, infer: InferSettings, timer: StageTimer, wants_spread: bool = False
+) -> Segmentation:
+    """Apply the network to a prepared examination and come back to its FLAIR's grid; with the looks' spread if it is wanted."""
+    from flairnb.network import inference
+    from flairnb.prepare.native import to_native
 
+    spread = None
     with timer("network"):
-        probability = predict(network.model, case.work, case.work_brain, infer)
+        if wants_spread:
+            probability, spread = inference.predict_spread(network.model, case.work, case.work_brain, infer)
+        else:
+            probability = inference.predict(network.model, case.work, case.work_brain, infer)
     with timer("back to native"):
-        return back_to_native(probability, case, infer.threshold, infer.min_lesion_ml, network)
+        found = back_to_native(probability, case, infer.threshold, infer.min_lesion_ml, network)
+        if spread is None:
+            return found
+        return replace(found, spread=np.where(found.brain, to_native(spread, case, order=1), 0).clip(0, 0.5).astype(np.float32))
 
 
 def back_to_native(
@@ -266,6 +292,26 @@ def _find_weights(weights: str | os.PathLike | None) -> Path | str:
     return default_weights(repository_root() / "work") if weights is None else os.fspath(weights)
 
 
+def check_weights(weights: str | os.PathLike | None) -> None:
+    """Raise `InputError` or `MissingDataError` where no network is described."""
+    _prepare_settings(_find_weights(weights))
+
+
+def network_once(weights: str | os.PathLike | None, threads: int | None = None) -> tuple[Network, Path | str]:
+    """Return the network of `weights`, loaded once in a process for as long as its files are the same, and where it was found."""
+    from flairnb.network.weights import SETTINGS_FILE
+    from flairnb.report.patient_files import weights_folder
+
+    found = _find_weights(weights)
+    about = weights_folder(found) / SETTINGS_FILE  # holds the SHA-256 of the weights, too
+    return _kept_network(found, int(threads or machine()["cores"]), sha256_file(about) if about.is_file() else ""), found
+
+
+@lru_cache(maxsize=1)
+def _kept_network(weights: Path | str, threads: int, _sha256: str) -> Network:
+    return _load_network(weights, threads)
+
+
 def _load_network(weights: Path | str, threads: int) -> Network:
     """Load and compile: all that can be done before there is a prepared examination."""
     from flairnb.network.inference import compile_for
@@ -286,31 +332,3 @@ def _prepare_settings(weights: Path | str) -> PrepareSettings:
     from flairnb.network.weights import stored_spacing
 
     return replace(settings.load("paper").prepare, spacing_mm=stored_spacing(weights))
-
-
-def settings_for(network: Network, method: str | None, memory_gb: float | None = None) -> tuple[PrepareSettings, InferSettings]:
-    """Return how to prepare and infer for a network: the article's values at the network's own voxel size.
-
-    One pass unless `method` is "tiled"; after small training patches tiles of their size (`flairnb.network.inference.suited`),
-    unless "whole" is asked for.
-    """
-    from flairnb import settings
-    from flairnb.network.inference import size_multiple, suited
-
-    paper = settings.load("paper")
-    multiple = size_multiple(network.model)
-    patch = max(multiple, round(PATCH_MM / network.spacing_mm / multiple) * multiple)
-    step = max(1, round(STEP_MM / network.spacing_mm))
-    check_method(method)
-    infer = replace(paper.infer, method=method or "whole", patch=patch, step=min(step, patch), threshold=network.threshold)
-    infer = replace(infer, coarser_look=network.coarser_look, min_lesion_ml=network.min_lesion_ml)
-    infer = replace(infer, memory_gb=memory_gb or infer.memory_gb)
-    if method != "whole":
-        infer = suited(infer, network.model, network.trained_patch)
-    return replace(paper.prepare, spacing_mm=network.spacing_mm), infer
-
-
-def check_method(method: str | None) -> None:
-    """Raise `InputError` unless a method of inference is known."""
-    if method not in (None, "whole", "tiled"):
-        raise InputError(f"--method: expected 'whole' or 'tiled', received {method!r}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,16 +36,8 @@ def summary_of(
     `used` are the settings of preparation and inference, `weights` what was
     asked for.
     """
-    from flairnb.settings import as_dict
-
-    shipped = _is_shipped(weights)
-    notes = [*case.notes]
-    if not shipped:
-        notes.append(
-            "These weights were made by a run on this computer, not shipped with flairnb. A network of the demo profile has seen "
-            "simulated patients only, for a few minutes: its outlines on real patients show that the steps work, not how well."
-        )
-    notes += doubts_of_result(segmentation, network)
+    about = weights_facts(network, weights)
+    notes = [*case.notes, *_doubts_of_weights(network, about["shipped"]), *doubts_of_result(segmentation, network)]
     voxel_ml = flair.voxel_volume_ml
     expected = segmentation.expected_dice
     return {
@@ -51,34 +45,79 @@ def summary_of(
         "lesion_count": len(segmentation.lesions),
         "brain_volume_ml": round(float(np.count_nonzero(segmentation.brain)) * voxel_ml, 1),
         "expected_dice": None if np.isnan(expected) else round(expected, 3),
+        **_spread_facts(segmentation),
         "intended_use": "Research and teaching only, not for clinical use.",
         "notes": notes,
-        "weights": {
-            "name": network.name,
-            "sha256": network.sha256,
-            "shipped": shipped,
-            "spacing_mm": network.spacing_mm,
-            "card": network.card,
-        },
+        "weights": about,
         "input": {
             "flair": flair.path.name if flair.path else "",
             "shape": list(flair.shape),
             "spacing_mm": [round(float(edge), 4) for edge in flair.spacing_mm],
         },
-        "settings": {"prepare": as_dict(used[0]), "infer": as_dict(used[1])},
+        "settings": settings_facts(used),
         "versions": versions(),
         "machine": machine(),
     }
 
 
-def _is_shipped(weights: Path | str) -> bool:
-    """Tell whether the folder that weights are loaded from (`flairnb.network.weights.load_network`) came with the package."""
+def _doubts_of_weights(network: Network, shipped: bool) -> list[str]:
+    from flairnb.network.weights import INHERITED
+
+    if shipped:
+        return []
+    if network.calibration.fitted_on.startswith(INHERITED):
+        return [
+            f"These weights were made by a run on this computer; the Dice to expect is by a calibration {network.calibration.fitted_on}."
+        ]
+    return [
+        "These weights were made by a run on this computer, not shipped with flairnb. A network of the demo profile has seen "
+        "simulated patients only, for a few minutes: its outlines on real patients show that the steps work, not how well."
+    ]
+
+
+def weights_facts(network: Network, weights: Path | str) -> dict[str, Any]:
+    """Return the summary's entry on a network: which it is, and what is done with its probabilities."""
+    return {
+        "name": network.name,
+        "sha256": network.sha256,
+        "shipped": is_shipped(weights),
+        "spacing_mm": network.spacing_mm,
+        "sharpening": network.sharpening,
+        "rim_mm": network.rim_mm,
+        "calibration": asdict(network.calibration),
+        "card": network.card,
+    }
+
+
+def settings_facts(used: tuple[PrepareSettings, InferSettings]) -> dict[str, Any]:
+    """Return the summary's entry on the settings that were used, those of the network and of the user included."""
+    from flairnb.settings import as_dict
+
+    return {"prepare": as_dict(used[0]), "infer": as_dict(used[1])}
+
+
+def _spread_facts(segmentation: Segmentation) -> dict[str, Any]:
+    """Return the mean spread between the network's looks over the marked voxels; nothing where it was not asked for."""
+    if segmentation.spread is None:
+        return {}
+    marked = segmentation.spread[segmentation.mask]
+    return {"spread_in_lesions": round(float(marked.mean(dtype=np.float64)), 4) if marked.size else None}
+
+
+def weights_folder(weights: Path | str) -> Path:
+    """Return the folder that weights are loaded from (`flairnb.network.weights.load_network`)."""
     from flairnb.network.weights import SETTINGS_FILE, SHIPPED
 
     asked = Path(weights)
     places = (asked, asked.parent if asked.suffix == ".keras" else asked)
-    folder = next((place for place in places if (place / SETTINGS_FILE).is_file()), SHIPPED / asked.name)
-    return folder.resolve().parent == SHIPPED.resolve()
+    return next((place for place in places if (place / SETTINGS_FILE).is_file()), SHIPPED / asked.name)
+
+
+def is_shipped(weights: Path | str) -> bool:
+    """Tell whether the folder that weights are loaded from came with the package."""
+    from flairnb.network.weights import SHIPPED
+
+    return weights_folder(weights).resolve().parent == SHIPPED.resolve()
 
 
 def t1w_facts(t1w: Image | None, case: PreparedCase) -> dict[str, Any]:
@@ -89,10 +128,19 @@ def t1w_facts(t1w: Image | None, case: PreparedCase) -> dict[str, Any]:
     return {"t1w": t1w.path.name, "t1w_sha256": image_sha256(t1w.path), **xfm}
 
 
-def result_names(stem: str, dicom: bool) -> tuple[str, ...]:
-    """Return the names of all files that `write_all` leaves, the summary last; two more for an examination read from DICOM."""
+def brain_mask_facts(brain_mask: str | os.PathLike | None) -> dict[str, Any]:
+    """Return the file of the brain mask that was given."""
+    return {} if brain_mask is None else {"brain_mask": Path(brain_mask).name, "brain_mask_sha256": image_sha256(brain_mask)}
+
+
+def result_names(stem: str, dicom: bool, spread: bool = False) -> tuple[str, ...]:
+    """Return the names of all files that `write_all` leaves, the summary last.
+
+    Two more for an examination read from DICOM, one more where the spread between the network's looks is wanted.
+    """
     lesion = {"label": "lesion", "desc": "unet"}
-    more = (f"{stem}_FLAIR.nii.gz", derivative_name(stem, "seg", **lesion, extension=".dcm")) if dicom else ()
+    more: tuple[str, ...] = (_spread_name(stem),) if spread else ()
+    more += (f"{stem}_FLAIR.nii.gz", derivative_name(stem, "seg", **lesion, extension=".dcm")) if dicom else ()
     return (
         derivative_name(stem, "mask", **lesion),
         derivative_name(stem, "probseg", **lesion),
@@ -102,6 +150,10 @@ def result_names(stem: str, dicom: bool) -> tuple[str, ...]:
         f"{stem}_desc-qc.png",
         summary_name(stem),
     )
+
+
+def _spread_name(stem: str) -> str:
+    return derivative_name(stem, "probseg", label="lesion", desc="spread")
 
 
 def write_all(  # noqa: PLR0913 - one examination, all that is known of it
@@ -136,6 +188,8 @@ def _write_images(folder: Path, stem: str, flair: Image, segmentation: Segmentat
     write_image(derivative_path(folder, stem, "mask", **lesion), segmentation.mask, flair, np.uint8)
     write_image(derivative_path(folder, stem, "probseg", **lesion), segmentation.probability, flair, np.float32)
     write_image(derivative_path(folder, stem, "mask", desc="brain"), segmentation.brain, flair, np.uint8)
+    if segmentation.spread is not None:
+        write_image(folder / _spread_name(stem), segmentation.spread, flair, np.float32)
 
 
 def _write_picture(path: Path, flair: Image, segmentation: Segmentation, summary: dict[str, Any]) -> None:
@@ -148,6 +202,7 @@ def _write_picture(path: Path, flair: Image, segmentation: Segmentation, summary
         segmentation.brain,
         volume_ml=summary["lesion_volume_ml"],
         lesion_count=summary["lesion_count"],
+        expected_dice=summary["expected_dice"],
         warnings=summary["notes"],
     )
     save_figure(figure, path, formats=("png",))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flairnb.provenance import PARTIAL, read_json, write_json
+from flairnb.provenance import PARTIAL, read_json, sha256_file, write_json
 
 #: How the name of a folder begins in which results wait until they are complete.
 WAITING = ".flairnb-partial-"
@@ -54,7 +54,9 @@ def move_in(waiting: Path, out_dir: Path, stem: str) -> None:
     says which files are ours, old and new; then the old summary goes, and the
     new one comes last: where there is a summary, the files are those that it
     speaks of. The list goes at the end, and until then tells the next run that
-    it may replace what it finds.
+    it may replace what it finds. Lesion images that only the earlier run has made
+    (the spread of `--spread`) go, unless they were changed since: nothing would
+    speak of them any more.
     """
     out_dir.mkdir(exist_ok=True)
     summary, ours = summary_name(stem), _list_name(stem)
@@ -62,6 +64,7 @@ def move_in(waiting: Path, out_dir: Path, stem: str) -> None:
     write_json(waiting / ours, {"runs": [{name: run.get(name, {}) for name in ("files", "input")} for run in runs]})
     (waiting / ours).replace(out_dir / ours)
     (out_dir / summary).unlink(missing_ok=True)
+    _drop_old(out_dir, f"{stem}_label-lesion_", runs[1:], {path.name for path in waiting.iterdir()})
     for path in sorted(waiting.iterdir(), key=lambda p: (p.name == summary, p.name)):
         path.replace(out_dir / path.name)
     (out_dir / ours).unlink(missing_ok=True)
@@ -73,8 +76,30 @@ def runs_in(out_dir: Path, stem: str) -> list[dict[str, Any]]:
     Each has `files` (name to SHA-256), and `input` with the FLAIR's `sha256`
     unless an older flairnb wrote it.
     """
-    runs = [_read(out_dir / summary_name(stem)), *_read(out_dir / _list_name(stem)).get("runs", [])]
+    runs = [summary_in(out_dir, stem), *_read(out_dir / _list_name(stem)).get("runs", [])]
     return [run for run in runs if _lists_files(run)]
+
+
+def summary_in(out_dir: Path, stem: str) -> dict[str, Any]:
+    """Return the summary of a finished run; nothing where there is none."""
+    found = _read(out_dir / summary_name(stem))
+    return found if _lists_files(found) else {}
+
+
+def has_hash(path: Path, expected: set[str] | None) -> bool:
+    """Tell whether a file has one of these contents (SHA-256)."""
+    try:
+        return bool(expected) and sha256_file(path) in expected
+    except OSError:
+        return False
+
+
+def _drop_old(out_dir: Path, start: str, runs: list[dict[str, Any]], kept: set[str]) -> None:
+    """Remove the files that earlier runs left as they are now, whose names begin so and are not among those that come."""
+    for run in runs:
+        for name, sha256 in run["files"].items():
+            if name.startswith(start) and Path(name).name == name and name not in kept and has_hash(out_dir / name, {str(sha256)}):
+                (out_dir / name).unlink()
 
 
 def is_summary(path: Path) -> bool:

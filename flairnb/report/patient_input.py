@@ -10,10 +10,9 @@ from typing import Any
 
 from flairnb.errors import InputError
 from flairnb.images import Image, read_image, read_mask
-from flairnb.naming import derivative_name, flair_stem
+from flairnb.naming import flair_stem
 from flairnb.prepare.plausible import check_heads
-from flairnb.provenance import sha256_file
-from flairnb.report.patient_folder import WAITING, is_summary, runs_in, summary_name
+from flairnb.report.patient_folder import WAITING, has_hash, is_summary, runs_in, summary_name
 
 _LONGEST_NAME = 255
 
@@ -68,7 +67,7 @@ def _refuse_both(brain_mask: str | os.PathLike | None, skull_stripped: bool) -> 
         )
 
 
-def check_out_dir(out_dir: str | os.PathLike, flair_path: str | os.PathLike) -> None:
+def check_out_dir(out_dir: str | os.PathLike, flair_path: str | os.PathLike, spread: bool = False) -> None:
     """Refuse a folder that results cannot be written to, before the work and not after it.
 
     Parameters
@@ -76,6 +75,8 @@ def check_out_dir(out_dir: str | os.PathLike, flair_path: str | os.PathLike) -> 
     out_dir : path
     flair_path : path
         The FLAIR, whose name the results get; `flairnb.report.patient_dicom.FLAIR_NAME` itself for a folder of DICOM files.
+    spread : bool
+        The spread between the network's looks will be written, too.
 
     Raises
     ------
@@ -86,8 +87,7 @@ def check_out_dir(out_dir: str | os.PathLike, flair_path: str | os.PathLike) -> 
         example, or a mask that was corrected by hand.
     """
     path = Path(out_dir)
-    longest = derivative_name(flair_stem(flair_path), "probseg", label="lesion", desc="unet")
-    if len(os.fsencode(longest)) > _LONGEST_NAME:
+    if max(len(os.fsencode(name)) for name in _result_names(flair_path, spread)) > _LONGEST_NAME:
         raise InputError(
             f"FLAIR: expected a file name that leaves room for the results' names, found one of {len(os.fsencode(Path(flair_path).name))} "
             "bytes. Copy the file under a shorter name."
@@ -100,7 +100,7 @@ def check_out_dir(out_dir: str | os.PathLike, flair_path: str | os.PathLike) -> 
         name = path.name if path.is_symlink() else there.name
         raise InputError(f"--out: expected a folder, found the file {name}. Name a folder; it is made if absent.")
     _try_to_write(there)
-    _keep_others_files(path, flair_path)
+    _keep_others_files(path, flair_path, spread)
 
 
 def check_same_flair(out_dir: str | os.PathLike, flair_path: str | os.PathLike, sha256: str) -> None:
@@ -142,17 +142,20 @@ def _try_to_write(folder: Path) -> None:
         ) from error
 
 
-def _results_there(out_dir: Path, flair_path: str | os.PathLike) -> list[str]:
-    """Return which of the files that a run would write are there, the summary last."""
+def _result_names(flair_path: str | os.PathLike, spread: bool) -> tuple[str, ...]:
+    """Return what a run would write, the summary last."""
     from flairnb.report.patient_dicom import FLAIR_NAME
     from flairnb.report.patient_files import result_names
 
     # A file of the user's is never called FLAIR_NAME alone by the command line: there it is a Path.
-    names = result_names(flair_stem(flair_path), dicom=flair_path == FLAIR_NAME)
-    return [name for name in names if os.path.lexists(out_dir / name)]
+    return result_names(flair_stem(flair_path), flair_path == FLAIR_NAME, spread)
 
 
-def _keep_others_files(out_dir: Path, flair_path: str | os.PathLike) -> None:
+def _results_there(out_dir: Path, flair_path: str | os.PathLike, spread: bool = False) -> list[str]:
+    return [name for name in _result_names(flair_path, spread) if os.path.lexists(out_dir / name)]
+
+
+def _keep_others_files(out_dir: Path, flair_path: str | os.PathLike, spread: bool) -> None:
     """Refuse to write over a file unless a run of ours has left it as it is: repeating a run works, also a killed one."""
     stem = flair_stem(flair_path)
     left: dict[str, set[str]] = {}
@@ -160,16 +163,10 @@ def _keep_others_files(out_dir: Path, flair_path: str | os.PathLike) -> None:
         for name, sha256 in run["files"].items():
             left.setdefault(name, set()).add(str(sha256))
     ours = {summary_name(stem)} if is_summary(out_dir / summary_name(stem)) else set()
-    others = [name for name in _results_there(out_dir, flair_path) if name not in ours and not _has_hash(out_dir / name, left.get(name))]
+    there = _results_there(out_dir, flair_path, spread)
+    others = [name for name in there if name not in ours and not has_hash(out_dir / name, left.get(name))]
     if others:
         raise InputError(
             f"--out: expected results of an earlier run or none, found {others[0]}, which no run of flairnb segment left as it is now. "
             "Name another folder, or move the file away."
         )
-
-
-def _has_hash(path: Path, expected: set[str] | None) -> bool:
-    try:
-        return bool(expected) and sha256_file(path) in expected
-    except OSError:
-        return False

@@ -79,6 +79,7 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
     found = predict_real(run, network)
     calibration = calibrate(found, network.threshold)
     history = pd.read_csv(Path(model_dir) / "history.csv").round(4).to_dict("records")
+    learned = {name: value for name, value in network.card.items() if name != "calibration"}  # an inherited one; this one is fitted
     target = Path(target_dir)
     return save_network(
         network.model,
@@ -87,7 +88,7 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
         spacing_mm=network.spacing_mm,
         name=target.name,
         threshold=network.threshold,
-        card={**network.card, **card, "history": history},
+        card={**learned, **card, "history": history},
         half=True,
         calibration=calibration,
         coarser_look=coarser_look,

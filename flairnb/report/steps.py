@@ -18,6 +18,8 @@ from flairnb.naming import cohort_derivative
 from flairnb.provenance import content_hash, read_json, sha256_file, write_json, write_sidecar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     import pandas as pd
 
     from flairnb.evaluate.cohort import CohortScores
@@ -115,7 +117,13 @@ def prepared_ids(run: Run, split: str) -> list[str]:
     return [participant for participant in read_cohort(run, split)["participant_id"] if participant in ready]
 
 
-def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
+def train_network(
+    run: Run,
+    init: str | Path | None = None,
+    validation: Sequence[VolumeRecord] = (),
+    use: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = logger.info,
+) -> pd.DataFrame:
     """Train the network on the prepared training cases, or go on where a run stopped.
 
     Parameters
@@ -123,6 +131,10 @@ def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
     run : Run
     init : str or path, optional
         Name of shipped weights or a ``.keras`` file to start from (fine-tuning).
+    validation : sequence of VolumeRecord
+        Scored after every epoch; none in the paper's run, as the article has no such scores.
+    use, say
+        See :func:`flairnb.network.training.train`.
 
     Returns
     -------
@@ -155,7 +167,7 @@ def train_network(run: Run, init: str | Path | None = None) -> pd.DataFrame:
     if not same:
         _put_aside(model_dir, init)
         write_json(known, {"Key": key, "Volumes": [record.name for record in records]})
-    history = train(records, settings, model_dir, resume=same, init=init)
+    history = train(records, settings, model_dir, resume=same, init=init, validation=validation, use=use, say=say)
     history.to_csv(model_dir / HISTORY_FILE, index=False)
     return history
 
@@ -180,10 +192,20 @@ def _put_aside(model_dir: Path, init: str | Path | None) -> None:
 
 def training_volumes(run: Run) -> list[VolumeRecord]:
     """Write the prepared training cases as arrays that training maps into memory."""
+    return _volumes(run, prepared_ids(run, "train"))
+
+
+def validation_volumes(run: Run) -> list[VolumeRecord]:
+    """Write the prepared validation cases that a reader has marked as arrays, too."""
+    marked = read_cohort(run, "validation").set_index("participant_id")["reference_mask"]
+    return _volumes(run, [case for case in prepared_ids(run, "validation") if marked[case]])
+
+
+def _volumes(run: Run, participants: Iterable[str]) -> list[VolumeRecord]:
     from flairnb.network.volumes import FolderSource, write_volume
     from flairnb.prepare.cohort import read_work
 
-    folder, wanted = run.path("models/volumes/README").parent, set(prepared_ids(run, "train"))
+    folder, wanted = run.path("models/volumes/README").parent, set(participants)
     for participant in sorted(wanted):
         write_volume(folder, participant, *read_work(run.work_dir, participant))
     found = FolderSource(folder, run.settings.prepare.spacing_mm).records()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flairnb.errors import InputError, MissingDataError
 from flairnb.report import steps
 from flairnb.report.lock import only_run_in
 from flairnb.report.start import Run, effective_settings, work_dir_of
 
+if TYPE_CHECKING:
+    from flairnb.settings import Settings
+
 
 def train_on_cohort(  # noqa: PLR0913 (all but one have defaults)
     cohort: str | os.PathLike,
     init: str | None = None,
-    profile: str = "paper",
+    profile: str = "",
     sets: Iterable[str] = (),
     out_dir: str | os.PathLike = "",
     say: Callable[[str], None] = lambda _line: None,
@@ -30,11 +33,15 @@ def train_on_cohort(  # noqa: PLR0913 (all but one have defaults)
     cohort : path-like
         Cohort table; its paths are relative to its own folder.
     init : str, optional
-        Shipped name or ``.keras`` file to start from.
+        Shipped name or ``.keras`` file to start from. The network's layout
+        comes from it, and how the new weights are used (cut, second look,
+        sharpening, smallest lesion, rim, calibration).
     profile : str
-        Where the settings come from; the article's by default.
+        Where the settings come from. By default the article's; with `init`
+        ``finetune`` after weights of the recipe ``robust``, and the voxel size
+        of the weights.
     sets : iterable of str
-        ``key=value`` words that change settings.
+        ``key=value`` words that change settings, whatever else they come from.
     out_dir : path-like
         Work folder; ``work/train-<name of the table>`` in the checkout. Called
         again with the same one, a stopped training goes on.
@@ -46,12 +53,13 @@ def train_on_cohort(  # noqa: PLR0913 (all but one have defaults)
     Returns
     -------
     dict
-        weights (Path), epochs, cases, loss of the last epoch.
+        weights (Path), epochs, cases; loss and validation_dice of the last
+        epoch, the latter over the validation cases with lesions (NaN: none).
 
     Raises
     ------
     MissingDataError, ManifestError
-        No table, or one with problems.
+        No table or weights, or a table with problems.
     WorkFailed
         Not one case could be prepared.
     """
@@ -60,7 +68,9 @@ def train_on_cohort(  # noqa: PLR0913 (all but one have defaults)
     table = Path(os.path.realpath(cohort))  # resolve() does not survive a loop of links
     if not table.is_file():
         raise MissingDataError(f"{table.name}: expected a cohort table, found no such file. Check the path; see data_manifest/README.md.")
-    settings = effective_settings(profile, seed, list(sets))
+    sets = list(sets)
+    settings = _settings(init, profile, sets, seed)
+    use = _use(init, settings, sets)
     settings = dataclasses.replace(settings, cohort=dataclasses.replace(settings.cohort, source="manifest", manifest=str(table)))
     work_dir = work_dir_of(f"train-{table.stem}", str(out_dir))
     run = Run("03", settings, settings.seed, work_dir, table.parent, cpu_count())
@@ -69,21 +79,21 @@ def train_on_cohort(  # noqa: PLR0913 (all but one have defaults)
         say(f"{table.name}: no problems, {training} examinations to train on; preparing images")
         steps.prepare_images(run)
         prepared = len(steps.prepared_ids(run, "train"))
-        say(f"{prepared} of {training} prepared; training for {settings.train.epochs} epochs")
-        history = steps.train_network(run, init)
-    return {
-        "weights": run.path(f"{steps.MODEL}/unet.keras"),
-        "epochs": len(history),
-        "cases": prepared,
-        "loss": float(history["loss"].iloc[-1]),
-    }
+        validation = steps.validation_volumes(run)
+        say(
+            f"{prepared} of {training} prepared; training for {settings.train.epochs} epochs (profile {settings.profile}), "
+            f"scored on {len(validation)} validation cases"
+        )
+        _say_use(init, use, say)
+        history = steps.train_network(run, init, validation, use, say)
+    return _done(run.path(f"{steps.MODEL}/unet.keras"), history.iloc[-1], len(history), prepared)
 
 
 def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
     heads: int,
     data_dir: str | os.PathLike = "",
     init: str | None = None,
-    profile: str = "robust",
+    profile: str = "",
     sets: Iterable[str] = (),
     out_dir: str | os.PathLike = "",
     say: Callable[[str], None] = lambda _line: None,
@@ -101,16 +111,17 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
         default if absent. Without label maps the installed templates serve, and
         the network will have seen fewer anatomies.
     init : str, optional
-        Shipped name or ``.keras`` file to start from.
+        Shipped name or ``.keras`` file to start from. Without it, the new
+        weights are used as the shipped ones are (see `train_on_cohort`).
     profile, sets, out_dir, say
-        As in `train_on_cohort`.
+        As in `train_on_cohort`; ``robust`` by default.
     seed : int
         Of the heads too: another one draws other heads.
 
     Returns
     -------
     dict
-        weights (Path), epochs, cases, loss of the last epoch.
+        As of `train_on_cohort`, without validation.
 
     Raises
     ------
@@ -124,10 +135,14 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
     from flairnb.network.onednn import configure
     from flairnb.network.training import train
     from flairnb.network.volumes import FolderSource
+    from flairnb.network.weights import shipped_names
 
     if heads < 1:
         raise InputError(f"--generated: expected at least 1 head, found {heads}.")
-    settings = effective_settings(profile, seed, list(sets))
+    sets = list(sets)
+    settings = _settings(init, profile or "robust", sets, seed)
+    like = init or next(reversed(shipped_names()), None)
+    use = _use(like, settings, sets)
     folder = Path(data_dir) if data_dir else default_data_dir()
     sources = find_sources(folder if data_dir or folder.is_dir() else None)
     work_dir = work_dir_of("generated", str(out_dir))
@@ -142,6 +157,54 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
         say(f"training for {settings.train.max_minutes or 'unlimited'} minutes or {settings.train.epochs} epochs")
         configure(cpu_count())
         model_dir = work_dir / steps.MODEL
-        history = train(FolderSource(drawn, spacing), settings, model_dir, init=init)
+        _say_use(like, use, say)
+        history = train(FolderSource(drawn, spacing), settings, model_dir, init=init, use=use, say=say)
     last = history.iloc[-1]
-    return {"weights": model_dir / "unet.keras", "epochs": len(history), "cases": int(last["cases"]), "loss": float(last["loss"])}
+    return _done(model_dir / "unet.keras", last, len(history), int(last["cases"]))
+
+
+def _settings(init: str | None, profile: str, sets: list[str], seed: int) -> Settings:
+    """Return what to train with: the profile, the layout of the weights to start from, and what was set, each over the one before."""
+    from flairnb.network.weights import stored_settings
+
+    if init is None:
+        return effective_settings(profile or "paper", seed, sets)
+    about = stored_settings(init)
+    words = [f"network.{name}={value}" for name, value in about["network"].items()]
+    if not profile:
+        words.append(f"prepare.spacing_mm={about['spacing_mm']}")
+    return effective_settings(profile or _profile_after(about), seed, [*words, *sets])
+
+
+def _profile_after(about: Mapping[str, Any]) -> str:
+    """Return the profile that goes on from weights, by their settings.json: ``finetune`` after the recipe or the network of ``robust``."""
+    from flairnb.settings import as_dict, load
+
+    train = about.get("card", {}).get("train", {})
+    recipe = train.get("recipe") if isinstance(train, dict) else ""
+    return "finetune" if recipe == "robust" or about["network"] == as_dict(load("robust").network) else "paper"
+
+
+def _use(weights: str | None, settings: Settings, sets: list[str]) -> dict[str, Any] | None:
+    """Return how new weights are used: as the given ones are, but for what was set."""
+    from flairnb.network.weights import inherited_use
+
+    if weights is None:
+        return None
+    use = inherited_use(weights)
+    said = {word.partition("=")[0].strip().removeprefix("infer.") for word in sets if word.startswith("infer.")}
+    return use | {name: getattr(settings.infer, name) for name in said & use.keys()}
+
+
+def _say_use(weights: str | None, use: dict[str, Any] | None, say: Callable[[str], None]) -> None:
+    if use is not None:
+        say(
+            f"the new weights are used as {Path(str(weights)).name}: lesion from {use['threshold']:g} on, "
+            f"second look {use['coarser_look']:g}, sharpening {use['sharpening']:g}, smallest lesion {use['min_lesion_ml']:g} ml, "
+            f"rim {use['rim_mm']:g} mm; calibration {use['calibration'].fitted_on}"
+        )
+
+
+def _done(weights: Path, last: Mapping[str, Any], epochs: int, cases: int) -> dict[str, Any]:
+    score = float(last.get("validation_dice", float("nan")))
+    return {"weights": weights, "epochs": epochs, "cases": cases, "loss": float(last["loss"]), "validation_dice": score}

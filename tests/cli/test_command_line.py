@@ -73,6 +73,53 @@ def test_an_unknown_method_is_wrong_usage(capsys):
     assert code == 2 and "'tiled', 'whole'" in line
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "expected a FLAIR or --cohort TABLE"),
+        (["x.nii.gz", "--cohort", "t.tsv"], "expected a FLAIR or --cohort TABLE"),
+        (["x.nii.gz", "--jobs", "2"], "--jobs, --dask and --slurm: expected --cohort TABLE"),
+        (["x.nii.gz", "--dask", "tcp://h:1"], "expected --cohort TABLE"),
+        (["--cohort", "t.tsv", "--t1w", "t1w.nii.gz"], "--cohort: expected T1w and brain masks in the table"),
+        (["--cohort", "t.tsv", "--skull-stripped"], "--cohort: expected T1w and brain masks in the table"),
+        (["--cohort", "t.tsv", "--dask", "h:1"], "expected the address of a scheduler"),
+        (["--cohort", "t.tsv", "--dask", "tcp://h:1", "--slurm", "2"], "found both"),
+        (["--cohort", "none.tsv"], "expected a cohort table, found no such file"),
+    ],
+)
+def test_segment_takes_one_flair_or_a_cohort_and_the_words_of_each(words, says, tmp_path, capsys):
+    code, line = failed(["segment", "--out", tmp_path / "out", *words], capsys)
+    assert code == 2 and says in line and not (tmp_path / "out").exists()
+
+
+def test_segment_hands_its_words_over_alone_and_for_a_cohort(monkeypatch, capsys, tmp_path):
+    import pandas as pd
+
+    import flairnb.report.patient as patient
+    import flairnb.report.patients as patients
+
+    heard = {}
+    monkeypatch.setattr(
+        patient, "segment_patient", lambda flair, **words: heard.update(words) or {"lesion_count": 2, "lesion_volume_ml": 1.5}
+    )
+    same = ["--out", str(tmp_path), "--set", "infer.threshold=0.4 infer.flips=true", "--set", "infer.step=8", "--spread", "--threads", "3"]
+    assert call(["segment", "x.nii.gz", *same, "--series", "7"]) == 0
+    assert heard["sets"] == ("infer.threshold=0.4", "infer.flips=true", "infer.step=8") and heard["spread"] is True
+    assert (heard["series"], heard["threads"], heard["t1w"], heard["method"]) == ("7", 3, None, None)
+    assert "2 lesions, 1.50 ml" in capsys.readouterr().out
+
+    def cohort(*given):
+        heard["cohort"] = given
+        return pd.DataFrame({"participant_id": ["sub-1"], "status": ["ok"], "reason": [""]})
+
+    monkeypatch.setattr(patients, "segment_cohort", cohort)
+    assert call(["segment", "--cohort", "t.tsv", *same, "--jobs", "2"]) == 0
+    table, out, options, jobs, _say = heard["cohort"]
+    assert (table, out, jobs) == (Path("t.tsv"), tmp_path, 2)
+    assert (options.threads, options.spread, options.sets) == (3, True, heard["sets"])
+    assert call(["segment", "--cohort", "t.tsv", "--out", "o"]) == 0 and heard["cohort"][3] == 1
+
+
 def test_score_in_words_and_in_json_agree_with_the_closed_form(masks, capsys):
     assert call(["score", *map(str, masks), "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
@@ -180,17 +227,23 @@ def test_run_takes_paths_with_blanks_to_the_notebooks(together, monkeypatch, cap
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(["run"], "what was finished is kept"), (["segment", "x.nii.gz", "--out", "o"], "no result was complete; run it again")],
-    ids=lambda v: v[0] if isinstance(v, list) else "",
+    [
+        (["run"], "what was finished is kept"),
+        (["segment", "x.nii.gz", "--out", "o"], "no result was complete; run it again"),
+        (["segment", "--cohort", "t.tsv", "--out", "o"], "what was finished is kept"),
+    ],
+    ids=lambda v: " ".join(v[:2]) if isinstance(v, list) else "",
 )
 def test_ctrl_c_says_what_is_left(words, says, monkeypatch, capsys):
     import flairnb.report.patient as patient
+    import flairnb.report.patients as patients
     import flairnb.report.pipeline as pipeline
 
     def stopped(*_args, **_words):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(patient, "segment_patient", stopped)
+    monkeypatch.setattr(patients, "segment_cohort", stopped)
     monkeypatch.setattr(pipeline, "run_notebooks", stopped)
     assert failed(words, capsys) == (1, f"error: stopped by Ctrl-C; {says}")
 

@@ -549,9 +549,10 @@ def test_numbers_that_are_none_never_end_in_a_traceback(field, text, study, kind
 
 AGENTS = {
     False: ["", "-", "0", "N", "NA", "N/A", "n / a", "n.a.", "NIL", "No", "NO GAD", "No agent", "no_contrast", "None given", "NONE",
-            "Not applicable", "w/o", "W/O GAD", "wo", "without", "Without contrast", "ohne KM", "sans", "kein", "Keins", "keine Angabe"],
+            "Not applicable", "w/o", "W/O GAD", "wo", "without", "Without contrast", "ohne KM", "sans", "kein", "Keins", "keine Angabe",
+            "0 ml", "0.0 mL", "0,00 mmol/kg", "0cc", "NIL GIVEN", "nein"],
     True: ["Gadovist", "GAD", "Dotarem 7 ml", "yes", "Novascan", "No. 2 Gadavist", "Notavist", "Wolframate", "Nagd", "Omniscan, no more",
-           "10"],
+           "10", "0.1 mmol/kg", "0.05", "0 7 ml", "Nilodor", "NeinGd"],
 }  # fmt: skip
 
 

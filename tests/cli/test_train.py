@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from flairnb.cli import call
+from flairnb.network.weights import SHIPPED, inherited_use
+from flairnb.provenance import read_json, write_json
 from flairnb.report import steps
+from flairnb.settings import as_dict, load
 
 
 @pytest.fixture
@@ -23,58 +29,107 @@ def table(tmp_path) -> Path:
     return path
 
 
-def test_train_checks_prepares_and_trains_in_this_order(table, tmp_path, monkeypatch, capsys):
-    heard = []
-    monkeypatch.setattr(steps, "prepare_images", lambda run: heard.append(("prepare", run.data_dir, run.seed, run.settings.seed)))
-    monkeypatch.setattr(steps, "prepared_ids", lambda _run, split: ["sub-1"] if split == "train" else [])
+@pytest.fixture
+def mine(tmp_path) -> Path:
+    """Weights of a narrow network of the recipe `robust`, at 1.5 mm; only their settings are there to be read."""
+    network = as_dict(replace(load("robust").network, width=12))
+    about = {
+        "name": "mine", "file": "mine.keras", "sha256": "5" * 64, "spacing_mm": 1.5, "threshold": 0.35, "network": network,
+        "card": {"train": {"recipe": "robust"}}, "coarser_look": 2.0, "sharpening": 1.5, "min_lesion_ml": 0.01, "rim_mm": 5.0,
+        "calibration": {"temperature": 1.27, "slope": 1.07, "fitted_on": "8 cases"},
+    }  # fmt: skip
+    write_json(tmp_path / "mine" / "settings.json", about)
+    return tmp_path / "mine"
 
-    def train_network(run, init):
-        heard.append(("train", init, run.settings.train.epochs, run.settings.network.width, run.settings.profile))
-        return pd.DataFrame({"epoch": [1, 2], "loss": [0.9, 0.25]})
+
+@pytest.fixture
+def rooms(monkeypatch):
+    """Replace preparation and training; list what they are asked."""
+    heard = SimpleNamespace(prepared=[], trained=[], dice=0.734)
+    monkeypatch.setattr(steps, "prepare_images", heard.prepared.append)
+    monkeypatch.setattr(steps, "prepared_ids", lambda _run, split: ["sub-1"] if split == "train" else ["sub-2"])
+    monkeypatch.setattr(steps, "validation_volumes", lambda _run: ["a validation volume"])
+
+    def train_network(run, init, validation, use, say):
+        assert len(heard.prepared) == len(heard.trained) + 1, "prepared before it is trained"
+        heard.trained.append(SimpleNamespace(run=run, init=init, validation=validation, use=use))
+        say("epoch 2: as training tells it")
+        return pd.DataFrame({"epoch": [1, 2], "loss": [0.9, 0.25], "validation_dice": [0.5, heard.dice]})
 
     monkeypatch.setattr(steps, "train_network", train_network)
-    words = [
-        "train",
-        "--cohort",
-        str(table),
-        "--init",
-        "mine.keras",
-        "--set",
-        "train.epochs=2",
-        "--seed",
-        "7",
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    return heard
+
+
+def test_train_checks_prepares_and_trains_in_this_order(table, tmp_path, rooms, capsys):
+    words = ["train", "--cohort", str(table), "--set", "train.epochs=2", "--seed", "7", "--out", str(tmp_path / "out")]
     assert call(words) == 0
-    assert heard == [("prepare", tmp_path, 7, 7), ("train", "mine.keras", 2, 16, "paper")]
+    (asked,) = rooms.trained
+    run = asked.run
+    assert rooms.prepared == [run] and (run.data_dir, run.seed, run.settings.seed) == (tmp_path, 7, 7)
+    assert (run.settings.profile, run.settings.train.epochs, run.settings.network.width) == ("paper", 2, 16)
+    assert (asked.init, asked.validation, asked.use) == (None, ["a validation volume"], None)
     shown = capsys.readouterr()
-    assert shown.out.startswith("2 epochs on 1 cases, loss 0.250; weights: ")
-    assert "1 examinations to train on" in shown.err
+    weights = tmp_path / "out" / "models" / "unet" / "unet.keras"
+    assert shown.out.splitlines() == [
+        f"2 epochs on 1 cases, loss 0.250; validation Dice 0.734; weights: {weights}",
+        f"flairnb segment FLAIR --out DIR --weights {weights} uses them.",
+    ]
+    assert "1 examinations to train on" in shown.err and "scored on 1 validation cases" in shown.err
+    assert "epoch 2: as training tells it" in shown.err and "are used as" not in shown.err
     assert len(pd.read_csv(tmp_path / "out" / "manifest.tsv", sep="\t")) == 2
 
 
-def test_train_takes_settings_with_blanks(table, tmp_path, monkeypatch):
-    heard = []
+def test_train_says_when_there_was_nothing_to_validate_on(table, tmp_path, rooms, capsys):
+    rooms.dice = float("nan")
+    assert call(["train", "--cohort", str(table), "--out", str(tmp_path / "out")]) == 0
+    assert "loss 0.250; no validation case with lesions; weights: " in capsys.readouterr().out
 
-    def prepare_images(run):
-        heard.append((run.settings.baselines.external, run.settings.train.epochs))
 
-    monkeypatch.setattr(steps, "prepare_images", prepare_images)
-    monkeypatch.setattr(steps, "prepared_ids", lambda *_: ["sub-1"])
-    monkeypatch.setattr(steps, "train_network", lambda *_: pd.DataFrame({"epoch": [1], "loss": [0.9]}))
+@pytest.mark.parametrize("card", [{"train": {"recipe": "robust"}}, {"train": {"recipe": "paper"}}, {"train": "by hand"}, {}])
+@pytest.mark.parametrize("network", ["robust", "paper"])
+def test_fine_tuning_needs_no_more_than_its_weights(card, network, table, mine, tmp_path, rooms):
+    about = read_json(mine / "settings.json") | {"card": card, "network": as_dict(load(network).network)}
+    write_json(mine / "settings.json", about)
+    assert call(["train", "--cohort", str(table), "--init", str(mine), "--out", str(tmp_path / "out")]) == 0
+    settings = rooms.trained[0].run.settings
+    expected = "finetune" if network == "robust" or card == {"train": {"recipe": "robust"}} else "paper"
+    assert settings.profile == expected and settings.train == load(expected).train
+    assert settings.network == load(network).network and settings.prepare.spacing_mm == 1.5
+
+
+def test_the_shipped_weights_are_fine_tuned_by_their_name(table, tmp_path, rooms, capsys):
+    assert call(["train", "--cohort", str(table), "--init", "robust", "--out", str(tmp_path / "out")]) == 0
+    (asked,) = rooms.trained
+    assert asked.run.settings.train == load("finetune").train and asked.run.settings.network == load("robust").network
+    assert asked.init == "robust" and asked.use == inherited_use("robust")
+    assert "are used as robust: lesion from 0.35 on, second look 2, " in capsys.readouterr().err
+
+
+def test_of_profile_weights_and_words_the_words_win_and_the_network_is_the_weights(table, mine, tmp_path, rooms):
+    words = ["train", "--cohort", str(table), "--init", str(mine), "--profile", "smoke", "--out", str(tmp_path / "out")]
+    assert call([*words, "--set", "network.kernel=5 train.epochs=7", "--set", "infer.threshold=0.4"]) == 0
+    (asked,) = rooms.trained
+    settings, smoke = asked.run.settings, load("smoke")
+    assert settings.profile == "smoke" and settings.prepare == smoke.prepare
+    assert settings.train == replace(smoke.train, epochs=7)
+    assert settings.network == replace(load("robust").network, width=12, kernel=5)
+    assert asked.use == inherited_use(mine) | {"threshold": 0.4}
+
+
+def test_train_takes_settings_with_blanks(table, tmp_path, rooms):
     sets = ["baselines.external=/data/other masks", "train.epochs=2"]
     for words in (["--set", sets[0], "--set", sets[1]], ["--set", " ".join(sets)]):
         assert call(["train", "--cohort", str(table), "--out", str(tmp_path / "out"), *words]) == 0
+    heard = [(asked.run.settings.baselines.external, asked.run.settings.train.epochs) for asked in rooms.trained]
     assert heard == [("/data/other masks", 2)] * 2
 
 
-@pytest.mark.parametrize("fault", ["no table", "bad table", "bad setting"])
+@pytest.mark.parametrize("fault", ["no table", "bad table", "bad setting", "no weights"])
 def test_train_refuses_bad_input_before_it_writes(fault, table, tmp_path, capsys):
     if fault == "bad table":
         (tmp_path / "sub-1_FLAIR.nii.gz").unlink()
     cohort = tmp_path / "none.tsv" if fault == "no table" else table
-    sets = ["--set", "train.epoch=2"] if fault == "bad setting" else []
+    sets = {"bad setting": ["--set", "train.epoch=2"], "no weights": ["--init", "rubust"]}.get(fault, [])
     assert call(["train", "--cohort", str(cohort), "--out", str(tmp_path / "out"), *sets]) == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert not (tmp_path / "out").exists()
@@ -83,12 +138,13 @@ def test_train_refuses_bad_input_before_it_writes(fault, table, tmp_path, capsys
 @pytest.mark.slow
 def test_train_makes_weights_from_a_cohort_that_lies_elsewhere(tmp_path, capsys):
     from flairnb.cohort.build import build_cohort
-    from flairnb.settings import load
 
     build_cohort(load("smoke", {"cohort.diagnoses": ["MSA"]}), tmp_path / "data")
     words = ["train", "--cohort", str(tmp_path / "data" / "manifest.tsv"), "--profile", "smoke", "--out", str(tmp_path / "out")]
     assert call([*words, "--set", "train.epochs=1"]) == 0
-    assert capsys.readouterr().out.startswith("1 epochs on 2 cases, loss ")
+    shown = capsys.readouterr()
+    assert shown.out.startswith("1 epochs on 2 cases, loss ") and "; validation Dice 0." in shown.out
+    assert "epoch 1: loss " in shown.err and ", validation Dice 0." in shown.err
     assert (tmp_path / "out" / "models" / "unet" / "unet.keras").stat().st_size > 10_000
     assert not (tmp_path / "data" / "models").exists()
 
@@ -98,6 +154,30 @@ def test_train_wants_a_cohort_or_a_number_of_heads(words, tmp_path, capsys):
     assert call(["train", *words, "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("more", "cut"), [([], None), (["--set", "infer.threshold=0.45"], 0.45)])
+def test_a_network_of_generated_heads_is_used_as_the_shipped_one(more, cut, tmp_path, monkeypatch, capsys):
+    from flairnb.network import heads
+    from flairnb.network.volumes import write_volume
+
+    def make_heads(folder, *_given, **_more):
+        rng = np.random.default_rng(3)
+        write_volume(folder, "head", rng.normal(size=(20, 18, 17)).astype(np.float32), rng.random((20, 18, 17)) > 0.9)
+
+    monkeypatch.chdir(tmp_path)  # no fetched data here
+    monkeypatch.setattr(heads, "make_heads", make_heads)
+    small = "network.levels=1 network.width=2 network.convolutions_per_block=1 network.head_convolutions=1"
+    words = ["train", "--generated", "1", "--profile", "smoke", "--out", str(tmp_path / "out")]
+    assert call([*words, "--set", f"{small} train.epochs=1 train.patch=16", *more]) == 0
+    made = read_json(tmp_path / "out" / "models" / "unet" / "settings.json")
+    shipped = read_json(SHIPPED / "robust" / "settings.json")
+    names = ("threshold", "coarser_look", "sharpening", "min_lesion_ml", "rim_mm")
+    assert [made[name] for name in names] == [cut or shipped["threshold"], *(shipped[name] for name in names[1:])]
+    words = f"inherited from robust (fitted there on {shipped['calibration']['fitted_on']}), not fitted on these weights"
+    assert made["calibration"] == shipped["calibration"] | {"fitted_on": words} and made["card"]["calibration"] == words
+    assert "started_from" not in made["card"]
+    assert "no validation case with lesions" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -117,11 +197,10 @@ def test_train_on_generated_heads_makes_weights_and_adds_heads_to_those_there(tm
 @pytest.mark.slow
 def test_fine_tuning_from_the_shipped_weights_starts_better_than_from_nothing(tmp_path, capsys):
     from flairnb.cohort.build import build_cohort
-    from flairnb.settings import load
 
     build_cohort(load("smoke", {"cohort.diagnoses": ["HGG"], "cohort.training_per_disease": 2}), tmp_path / "data")
     words = ["train", "--cohort", str(tmp_path / "data" / "manifest.tsv"), "--profile", "smoke"]
-    sets = ["--set", "network.width=16 network.dilation=none train.epochs=1 train.learning_rate=1e-4"]
+    sets = ["--set", "network.width=16 network.dilation=none train.epochs=1 train.learning_rate=1e-4"]  # the shipped one's, for "nothing"
     losses = {}
     for name, more in (("nothing", []), ("shipped", ["--init", "robust"])):
         assert call([*words, *sets, *more, "--out", str(tmp_path / name)]) == 0

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flairnb.errors import EnvironmentProblem, InputError
+from flairnb.errors import EnvironmentProblem, InputError, WorkFailed
 from flairnb.images import Image, write_image
 from flairnb.parallel import DASK, begun, check_address, each_case, on_cluster, slurm_options, slurm_workers
 
@@ -163,6 +163,11 @@ def test_work_whose_process_is_lost_is_done_here(caplog):
     with begun(_die_elsewhere, os.getpid()) as result:
         assert result() == 7
     assert "lost" in caplog.text
+
+
+def test_a_lost_process_ends_in_one_line_that_says_what_to_do():
+    with pytest.raises(WorkFailed, match="expected 2 processes to the end, lost one of them.*fewer jobs.*what was finished is kept"):
+        each_case(_die_elsewhere, [(os.getpid(),), (os.getpid(),)], 2)
 
 
 def test_no_process_is_left_behind_when_the_block_fails():

@@ -24,6 +24,15 @@ def test_the_paper_profile_holds_what_the_article_prints():
     assert paper.network.levels == 4 and paper.network.head_convolutions == 3 and paper.network.kernel == 3
 
 
+def test_finetune_is_robust_but_for_what_its_name_says():
+    found, robust = ({row["setting"]: row[name] for row in settings.describe()} for name in ("finetune", "robust"))
+    assert {key for key in found if found[key] != robust[key]} == {"cohort.source", "train.epochs", "train.learning_rate"}
+    train = settings.load("finetune").train
+    assert train.epochs == 20 and 0 < train.learning_rate <= 5e-4
+    # 40 cases: less than an hour at the slower of the measured speeds, 1.1 s an update.
+    assert 40 * train.patches_per_case * train.augmentations / train.batch * train.epochs * 1.1 < 3600
+
+
 def test_overrides_are_typed_by_their_field():
     s = settings.load("demo", "train.epochs=3 network.dilation=none train.learning_rate=1")
     assert s.train.epochs == 3

@@ -13,6 +13,7 @@ from flairnb.network.inference import (
     compile_for,
     memory_needed_gb,
     predict,
+    predict_spread,
     size_multiple,
     split_counts,
     suited,
@@ -281,3 +282,57 @@ def test_the_profiles_of_small_patches_ask_for_tiles_themselves():
         assert suited(settings.infer, model, settings.train.patch) == settings.infer, profile
         if settings.infer.method == "tiled":
             assert settings.infer.patch == settings.train.patch, profile
+
+
+def _stub(monkeypatch, answer):
+    """Let `answer` be the network: (i, j, k) volume in, probability out; inputs may have any size."""
+    from flairnb.network import inference
+
+    monkeypatch.setattr(inference, "_forward", lambda _model: answer)
+    monkeypatch.setattr(inference, "size_multiple", lambda _model: 1)
+    monkeypatch.setattr(inference, "_width", lambda _model: 1)
+
+
+def test_the_spread_of_two_looks_is_half_of_what_lies_between_them(monkeypatch, case):
+    """A network that says how far along axis 0 a voxel is: its mirror image says the rest of the way."""
+    work, brain = case
+    box = np.flatnonzero(brain.any((1, 2)))
+    length = box[-1] - box[0] + 1
+    way = np.linspace(0, 1, length, dtype=np.float32)[:, None, None]
+    _stub(monkeypatch, lambda volume: np.broadcast_to(way, volume.shape))
+    probability, spread = predict_spread(None, work, brain, infer(method="whole", flips=True))
+    np.testing.assert_allclose(probability[brain], 0.5, atol=1e-6)
+    expected = np.zeros_like(work)
+    expected[box[0] : box[-1] + 1] = np.abs(way - way[::-1]) / 2
+    np.testing.assert_allclose(spread, np.where(brain, expected, 0), atol=1e-6)
+    assert spread.max() == pytest.approx(0.5, abs=0.05) and spread.dtype == np.float32
+
+
+def test_three_looks_count_the_same_in_the_spread_whatever_they_count_in_the_mean(monkeypatch, case):
+    """The looks come in the order fine, mirrored, coarser, and say 0.2, 0.8 and 0.65."""
+    said = iter((0.2, 0.8, 0.65))
+    _stub(monkeypatch, lambda volume: np.full(volume.shape, next(said), np.float32))
+    probability, spread = predict_spread(None, *case, infer(method="whole", flips=True, coarser_look=1.5))
+    _work, brain = case
+    np.testing.assert_allclose(probability[brain], ((0.2 + 0.8) / 2 + 0.65) / 2, atol=1e-6)
+    # Mean 0.55; deviations -0.35, 0.25, 0.10; squares 0.1225 + 0.0625 + 0.01 = 0.195, of three.
+    np.testing.assert_allclose(spread[brain], np.sqrt(0.195 / 3), atol=1e-6)
+    assert not spread[~brain].any()
+
+
+def test_overlapping_tiles_differ_too(monkeypatch, rng):
+    """Two tiles of 16 along axis 0 overlap in 6 voxels; the first says 0.1, the second 0.7."""
+    work, brain = rng.normal(size=(26, 16, 16)).astype(np.float32), np.ones((26, 16, 16), bool)
+    said = iter((0.1, 0.7))
+    _stub(monkeypatch, lambda volume: np.full(volume.shape, next(said), np.float32))
+    probability, spread = predict_spread(None, work, brain, replace(infer(method="tiled"), step=10))
+    np.testing.assert_allclose(probability[:, 3, 5], [0.1] * 10 + [0.4] * 6 + [0.7] * 10, atol=1e-6)
+    np.testing.assert_allclose(spread[:, 3, 5], [0.0] * 10 + [0.3] * 6 + [0.0] * 10, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["tiled", "whole"])
+def test_asking_for_the_spread_changes_no_bit_of_the_probability(model, case, method):
+    settings = infer(method=method, flips=True, coarser_look=1.5)
+    probability, spread = predict_spread(model, *case, settings)
+    np.testing.assert_array_equal(probability, predict(model, *case, settings))
+    assert spread[case[1]].max() > 0 and not spread[~case[1]].any()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,18 @@ import pandas as pd
 import pytest
 
 from flairnb.errors import InputError, SettingsError
+from flairnb.geometry import Grid
+from flairnb.images import Image
+from flairnb.network.confidence import Calibration, temper
 from flairnb.network.inference import predict
-from flairnb.network.training import train
+from flairnb.network.learner import Learner
+from flairnb.network.training import START_FILE, train
 from flairnb.network.unet import build_unet
 from flairnb.network.volumes import ListSource
-from flairnb.network.weights import load_network, save_network
+from flairnb.network.weights import inherited_use, load_network, save_network
+from flairnb.prepare.case import PreparedCase
+from flairnb.provenance import write_json
+from flairnb.report.patient import back_to_native, settings_for
 
 CURVE = ["epoch", "updates", "cases", "patches", "loss", "dice", "learning_rate"]
 
@@ -111,6 +119,97 @@ def test_fine_tuning_starts_from_the_given_weights(tmp_path, volumes, tiny_setti
     tuned = load_network(tmp_path / "second").model
     for a, b in zip(start.trainable_variables, tuned.trainable_variables, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
+
+
+CALIBRATION = Calibration(temperature=1.6, slope=1.05, doubtful_below=0.4, fitted_on="9 cases")
+USE = {"threshold": 0.2, "coarser_look": 2.0, "sharpening": 1.2, "min_lesion_ml": 0.05, "rim_mm": 5.0}
+
+
+def save_first(model, tmp_path, tiny_settings):
+    """Write a network that is used in its own way, as the shipped one is."""
+    save_network(model, tmp_path / "first", network=tiny_settings.network, spacing_mm=2.0, name="first", calibration=CALIBRATION, **USE)
+    return tmp_path / "first"
+
+
+@pytest.fixture
+def first(tmp_path, tiny_settings):
+    return save_first(build_unet(tiny_settings.network), tmp_path, tiny_settings)
+
+
+def still(tiny_settings, **more):
+    """Return settings that train without learning anything."""
+    return replace(tiny_settings, train=replace(tiny_settings.train, epochs=1, learning_rate=1e-12, **more))
+
+
+def marked(network, volume, oblique_affine):
+    image = volume.open_image()
+    flair, brain = Image(image, oblique_affine), np.ones(image.shape, bool)
+    case = PreparedCase(flair, brain, image, brain, Grid(image.shape, oblique_affine), 0.0, 1.0)
+    infer = settings_for(network, None)[1]
+    return back_to_native(predict(network.model, image, brain, infer), case, infer.threshold, infer.min_lesion_ml, network).mask
+
+
+def test_fine_tuned_weights_are_used_as_those_that_they_start_from(tmp_path, volumes, tiny_settings, oblique_affine):
+    learning = replace(tiny_settings.train, patches_per_case=12, epochs=3, learning_rate=0.02)
+    train(volumes, replace(tiny_settings, train=learning), tmp_path / "raw")
+    first = save_first(load_network(tmp_path / "raw").model, tmp_path, tiny_settings)
+    train(volumes, still(tiny_settings), tmp_path / "second", init=first)
+    start, tuned = load_network(first), load_network(tmp_path / "second")
+    assert {name: getattr(tuned, name) for name in USE} == USE
+    words = "inherited from first (fitted there on 9 cases), not fitted on these weights"
+    assert tuned.calibration == replace(CALIBRATION, fitted_on=words)
+    assert tuned.card["calibration"] == words and tuned.card["started_from"] == f"first, sha256 {start.sha256[:12]}..."
+    # Without a rate nothing is learned, but batch normalisation still follows the patches that it sees, by its running averages.
+    for a, b in zip(start.model.trainable_variables, tuned.model.trainable_variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6)
+    running = zip(start.model.non_trainable_variables, tuned.model.non_trainable_variables, strict=True)
+    assert any(np.abs(a.numpy() - b.numpy()).max() > 1e-4 for a, b in running)
+    before, after = (marked(network, volumes[0], oblique_affine) for network in (start, tuned))
+    assert 2 * np.count_nonzero(before & after) / (np.count_nonzero(before) + np.count_nonzero(after)) > 0.9
+    # With the averages of the start they are the same network, and mark the same; without its settings of use another lot.
+    for a, b in zip(start.model.non_trainable_variables, tuned.model.non_trainable_variables, strict=True):
+        b.assign(a)
+    np.testing.assert_array_equal(marked(tuned, volumes[0], oblique_affine), before)
+    plain = replace(start, threshold=0.5, coarser_look=0.0, sharpening=0.0, min_lesion_ml=0.0, rim_mm=0.0, calibration=Calibration())
+    assert (marked(plain, volumes[0], oblique_affine) != before).any()
+
+
+def test_a_fine_tuning_that_was_interrupted_keeps_how_its_weights_are_used(first, tmp_path, volumes, tiny_settings):
+    folder = tmp_path / "second"
+    train(volumes, still(tiny_settings), folder, init=first, max_minutes=1e-9)
+    (folder / "settings.json").unlink()
+    shutil.rmtree(first)
+    train(volumes, still(tiny_settings), folder, init=first)
+    tuned = load_network(folder)
+    assert {name: getattr(tuned, name) for name in USE} == USE and "first" in tuned.calibration.fitted_on
+    assert tuned.card["started_from"].startswith("first, ")
+    # Tuned once more, the words still name the network that was calibrated.
+    assert inherited_use(folder) == {**USE, "calibration": tuned.calibration}
+
+
+def test_a_network_from_the_beginning_keeps_its_own_cut_and_nothing_else(tmp_path, volumes, tiny_settings):
+    settings = still(replace(tiny_settings, infer=replace(tiny_settings.infer, threshold=0.45)))
+    write_json(tmp_path / "new" / START_FILE, {"use": {**USE, "calibration": {}}, "card": {"calibration": "of an earlier run"}})
+    train(volumes, settings, tmp_path / "new")
+    new = load_network(tmp_path / "new")
+    assert [getattr(new, name) for name in USE] == [0.45, 0, 0, 0, 0]
+    assert new.calibration == Calibration() and not {"calibration", "started_from"} & new.card.keys()
+    assert not (tmp_path / "new" / START_FILE).exists()
+
+
+def test_validation_cuts_where_the_calibrated_probability_is_cut_and_is_told(first, tmp_path, volumes, tiny_settings, monkeypatch):
+    cuts, lines = [], []
+
+    def validate(_learner, records, infer):
+        assert records is volumes
+        cuts.append(infer.threshold)
+        return 0.625
+
+    monkeypatch.setattr(Learner, "validate", validate)
+    history = train(volumes, still(tiny_settings), tmp_path / "second", init=first, validation=volumes, say=lines.append)
+    assert float(temper(cuts[0], CALIBRATION.temperature)) == pytest.approx(USE["threshold"], abs=1e-6)
+    assert history["validation_dice"].tolist() == [0.625]
+    assert len(lines) == 1 and lines[0].startswith("epoch 1: loss ") and ", validation Dice 0.625, " in lines[0]
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, volumes, tiny_settings):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import nibabel as nib
 import numpy as np
@@ -169,6 +169,22 @@ def test_shipped_networks_come_first_then_those_of_demo_runs(tmp_path, tiny, mon
     save_network(model, tmp_path / "shipped" / "any-disease", network=tiny, spacing_mm=1.0, name="any-disease")
     assert default_weights(tmp_path / "work").name == "any-disease"
     assert load_network("any-disease").name == "any-disease"
+
+
+def test_how_the_shipped_network_is_used_is_known_by_its_name_alone():
+    about, use = read_json(weights.SHIPPED / "robust" / "settings.json"), weights.inherited_use("robust")
+    stated = use.pop("calibration")
+    assert use == {name: about[name] for name in ("threshold", "coarser_look", "sharpening", "min_lesion_ml", "rim_mm")}
+    assert use["threshold"] == load_network("robust").threshold != 0.5
+    words = f"inherited from robust (fitted there on {about['calibration']['fitted_on']}), not fitted on these weights"
+    assert asdict(stated) == about["calibration"] | {"fitted_on": words}
+
+
+def test_a_network_without_a_calibration_has_none_to_inherit(saved):
+    use = weights.inherited_use(saved[1])
+    assert use == {
+        "threshold": 0.4, "coarser_look": 0, "sharpening": 0, "min_lesion_ml": 0, "rim_mm": 0, "calibration": weights.Calibration()
+    }  # fmt: skip
 
 
 def test_the_shipped_networks_load(rng):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from flairnb import settings
-from flairnb.errors import FlairnbError, GeometryError, InputError, MissingDataError, WorkFailed
+from flairnb.errors import FlairnbError, GeometryError, InputError, MissingDataError, SettingsError, WorkFailed
 from flairnb.geometry import isotropic_grid, resample
 from flairnb.network.confidence import Calibration
 from flairnb.report import patient, patient_files, patient_input
@@ -361,11 +361,11 @@ def test_weights_are_shipped_if_they_lie_in_the_package_and_only_then(tmp_path, 
     (tmp_path / "here" / "link").symlink_to(shipped / "robust")
     (tmp_path / "here" / "robust").mkdir()  # a folder of the user's, in which there is no network
     for named in ("robust", shipped / "robust", shipped / "robust" / "net.keras", "link", "link/net.keras"):
-        assert patient_files._is_shipped(named), named
+        assert patient_files.is_shipped(named), named
     for named in ("shipped/mine", tmp_path / "here" / "shipped" / "mine" / "net.keras"):
-        assert not patient_files._is_shipped(named), named
+        assert not patient_files.is_shipped(named), named
     (tmp_path / "here" / "robust" / weights.SETTINGS_FILE).write_text("{}")
-    assert not patient_files._is_shipped("robust")
+    assert not patient_files.is_shipped("robust")
 
 
 def test_small_lesions_are_dropped_only_when_asked(flair, fake_rooms):
@@ -380,3 +380,108 @@ def test_small_lesions_are_dropped_only_when_asked(flair, fake_rooms):
     dropped = patient.back_to_native(probability, case, 0.5, 5.0)
     assert len(kept.lesions) == 1 and kept.mask.any()
     assert len(dropped.lesions) == 0 and not dropped.mask.any()
+
+
+def test_what_is_set_comes_before_what_is_stored_with_the_weights(flair, fake_rooms, tmp_path):
+    network = patient._load_network("fake", 1)
+    network.threshold, network.min_lesion_ml, network.coarser_look = 0.55, 50.0, 2.0
+    stored = patient.segment_patient(flair, out_dir=tmp_path / "stored")
+    assert stored["lesion_count"] == 0 and "set" not in stored["settings"]
+    sets = ["infer.min_lesion_ml=0.05", "infer.threshold=0.4", "infer.flips=true", "infer.coarser_look=0"]
+    found = patient.segment_patient(flair, out_dir=tmp_path / "set", sets=sets)
+    assert found["lesion_count"] == 1
+    expected = {"min_lesion_ml": 0.05, "threshold": 0.4, "flips": True, "coarser_look": 0.0}
+    assert found["settings"]["set"] == expected
+    assert {**stored["settings"]["infer"], **expected} == found["settings"]["infer"]
+    note = "set by hand: infer.min_lesion_ml=0.05, infer.threshold=0.4, infer.flips=true, infer.coarser_look=0.0"
+    assert any(n.startswith(note) for n in found["notes"]) and not any("set by hand" in n for n in stored["notes"])
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("train.epochs=3", "expected one of infer.threshold, .* received 'train.epochs'"),
+        ("infer.method=tiled", "received 'infer.method'"),
+        ("infer.shipped_spacing_mm=1.5", "received 'infer.shipped_spacing_mm'"),
+        ("threshold=0.4", "received 'threshold'"),
+        ("infer.threshold", "expected section.name=value"),
+        ("infer.threshold=0", "infer.threshold: expected above 0, up to 1, received 0"),
+        ("infer.threshold=1.2", "expected above 0, up to 1, received 1.2"),
+        ("infer.threshold=nan", "received nan"),
+        ("infer.threshold=half", "expected float, found 'half'"),
+        ("infer.min_lesion_ml=-1", "expected 0 or more ml, received -1"),
+        ("infer.min_lesion_ml=inf", "received inf"),
+        ("infer.flips=1", "expected bool, found 1"),
+        ("infer.coarser_look=0.5", "expected 0, or above 1 up to 4, received 0.5"),
+        ("infer.patch=0", "expected 1 voxel or more"),
+        ("infer.patch=64", "expected tiles, found one pass over the brain"),
+    ],
+)
+def test_what_may_not_be_set_is_refused_in_one_line_and_nothing_written(word, says, flair, fake_rooms, tmp_path):
+    with pytest.raises(SettingsError, match=says) as caught:
+        patient.segment_patient(flair, out_dir=tmp_path / "out", sets=[word])
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 2 and not (tmp_path / "out").exists()
+
+
+def test_tiles_may_have_another_size(flair, fake_rooms, tmp_path):
+    used = patient.segment_patient(flair, out_dir=tmp_path / "out", method="tiled", sets=["infer.patch=64", "infer.step=16"])["settings"]
+    assert (used["infer"]["patch"], used["infer"]["step"]) == (64, 16)
+
+
+SPREAD = f"{NAME}_label-lesion_desc-spread_probseg.nii.gz"
+
+
+@pytest.fixture
+def two_looks(fake_rooms, monkeypatch):
+    """A spread of 0.25 in the front half of the working grid, and 0.125 in the other."""
+    from flairnb.network import inference
+
+    def predict_spread(model, work, brain, infer):
+        spread = np.full(work.shape, 0.125, np.float32)
+        spread[: len(work) // 2] = 0.25
+        return inference.predict(model, work, brain, infer), spread
+
+    monkeypatch.setattr(inference, "predict_spread", predict_spread)
+
+
+def test_the_spread_lies_on_the_flairs_grid_and_its_mean_over_lesions_in_the_summary(flair, two_looks, tmp_path):
+    words = {"sets": ["infer.flips=true"], "out_dir": tmp_path / "out"}
+    summary = patient.segment_patient(flair, spread=True, **words)
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == set(patient_files.result_names(NAME, dicom=False, spread=True))
+    image, source = nib.load(out / SPREAD), nib.load(flair)
+    spread = np.asarray(image.dataobj)
+    np.testing.assert_array_equal(image.affine, source.affine)
+    assert spread.shape == SHAPE and image.get_data_dtype() == np.float32
+    brain, mask = (
+        np.asarray(nib.load(out / f"{NAME}_{what}_mask.nii.gz").dataobj) > 0 for what in ("desc-brain", "label-lesion_desc-unet")
+    )
+    assert not spread[~brain].any() and set(np.round(np.unique(spread[brain][[0, -1]]), 3)) == {0.125, 0.25}
+    assert summary["spread_in_lesions"] == pytest.approx(spread[mask].mean(), abs=1e-4) and summary["files"][SPREAD]
+    without = patient.segment_patient(flair, **words)
+    assert "spread_in_lesions" not in without and not (out / SPREAD).exists(), "no summary would speak of it"
+    assert patient.segment_patient(flair, spread=True, **words)["spread_in_lesions"] == summary["spread_in_lesions"]
+
+
+def test_a_spread_that_was_changed_since_stays_and_is_in_the_way_of_another_only(flair, two_looks, tmp_path):
+    words = {"sets": ["infer.flips=true"], "out_dir": tmp_path / "out"}
+    patient.segment_patient(flair, spread=True, **words)
+    (tmp_path / "out" / SPREAD).write_bytes(b"mine")
+    patient.segment_patient(flair, **words)
+    assert (tmp_path / "out" / SPREAD).read_bytes() == b"mine"
+    with pytest.raises(InputError, match=f"found {SPREAD}"):
+        patient.segment_patient(flair, spread=True, **words)
+
+
+def test_a_spread_of_a_single_look_is_refused(flair, two_looks, tmp_path):
+    with pytest.raises(SettingsError, match="--spread: expected two looks or more"):
+        patient.segment_patient(flair, spread=True, out_dir=tmp_path / "out")
+    patient.segment_patient(flair, spread=True, method="tiled", out_dir=tmp_path / "out")
+
+
+def test_the_summary_tells_the_brain_mask_by_its_hash(flair, fake_rooms, tmp_path, oblique_affine):
+    from flairnb.provenance import sha256_file
+
+    nib.save(nib.Nifti1Image(np.ones(SHAPE, np.uint8), oblique_affine), tmp_path / "brain.nii.gz")
+    told = patient.segment_patient(flair, brain_mask=tmp_path / "brain.nii.gz", out_dir=tmp_path / "out")["input"]
+    assert (told["brain_mask"], told["brain_mask_sha256"]) == ("brain.nii.gz", sha256_file(tmp_path / "brain.nii.gz"))

@@ -82,3 +82,21 @@ def test_the_mean_of_networks_is_the_mean_of_their_weights_and_refuses_other_arc
     save_network(build_unet(wider), tmp_path / "c", network=wider, spacing_mm=1.0, card={"seed": 1})
     with pytest.raises(InputError, match="one architecture"):
         average_networks([tmp_path / "a", tmp_path / "c"], tmp_path / "bad", {})
+
+
+def test_shipped_weights_do_not_keep_the_words_of_a_calibration_that_they_inherited(overconfident, tmp_path, monkeypatch):
+    import pandas as pd
+
+    from flairnb.network.unet import build_unet
+    from flairnb.network.weights import load_network, save_network
+    from flairnb.report import ship
+    from flairnb.settings import load
+
+    layout = load("smoke").network
+    card = {"calibration": "inherited from another", "started_from": "another"}
+    save_network(build_unet(layout), tmp_path / "tuned", network=layout, spacing_mm=1.0, card=card)
+    pd.DataFrame({"epoch": [1], "loss": [0.5]}).to_csv(tmp_path / "tuned" / "history.csv", index=False)
+    monkeypatch.setattr(ship, "predict_real", lambda *_: overconfident)
+    found = load_network(ship.ship_network(None, tmp_path / "tuned", tmp_path / "shipped", {"limits": "none"}))
+    assert "calibration" not in found.card and found.card["started_from"] == "another"
+    assert found.calibration.fitted_on.startswith("3 real development cases")

@@ -189,8 +189,9 @@ def training(tmp_path, monkeypatch):
     monkeypatch.setattr(onednn, "configure", lambda _jobs: None)
     model_dir = run.work_dir / "models" / "unet"
 
-    def train(_records, _settings, folder, resume, init):
+    def train(_records, _settings, folder, resume, init, **how):
         assert folder == model_dir
+        train.told = how
         found.append((resume, sorted(path.name for path in folder.iterdir())))
         if train.stopped:
             raise KeyboardInterrupt
@@ -236,6 +237,31 @@ def test_the_network_that_a_new_training_replaces_is_kept_also_through_mistakes(
         with pytest.raises(KeyboardInterrupt):
             steps.train_network(training.run, init)
     assert (training.folder.parent / "before" / "unet" / "unet.keras").read_bytes() == b"one"
+
+
+def test_validation_and_settings_of_use_reach_a_training_and_the_papers_has_none(training):
+    steps.train_network(training.run)
+    assert (training.train.told["validation"], training.train.told["use"]) == ((), None)
+    lines, use, cases = [], {"threshold": 0.35}, [SimpleNamespace(name="sub-2")]
+    steps.train_network(training.run, None, cases, use, lines.append)
+    assert training.train.told == {"validation": cases, "use": use, "say": lines.append}
+    assert training.found[-1][0], "validation changes no weights: it goes on"
+
+
+def test_validation_cases_are_the_prepared_ones_that_a_reader_has_marked(tmp_path, monkeypatch):
+    from flairnb.prepare import cohort as room
+
+    run = make_run(tmp_path / "work")
+    prepared(run, **{"1": "", "2": "", "3": "no brain", "4": ""})
+    rows = [(f"sub-{n}", split, mask) for n, split, mask in [(1, "validation", "1.nii"), (2, "validation", ""), (3, "validation", "3.nii")]]
+    table = pd.DataFrame([*rows, ("sub-4", "train", "4.nii")], columns=["participant_id", "split", "reference_mask"])
+    monkeypatch.setattr(steps, "read_cohort", lambda _run, split: table[table["split"] == split].reset_index(drop=True))
+    image, lesion = np.ones(SHAPE, np.float32), np.zeros(SHAPE, bool)
+    lesion[2:4, 3, 4] = True
+    monkeypatch.setattr(room, "read_work", lambda *_: (image, lesion, np.ones(SHAPE, bool)))
+    (found,) = steps.validation_volumes(run)
+    assert found.name == "sub-1" and np.count_nonzero(found.open_mask()) == 2 and found.spacing_mm == run.settings.prepare.spacing_mm
+    assert [record.name for record in steps.training_volumes(run)] == ["sub-4"], "one folder, and no case of the other split in training"
 
 
 @pytest.mark.parametrize("name", ["unet.keras", "."])
