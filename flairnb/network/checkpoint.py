@@ -90,7 +90,8 @@ def read_progress(folder: Path, identity: Mapping[str, Any]) -> Progress | None:
     with _whole(path), np.load(path, allow_pickle=False) as stored:
         about = json.loads(str(stored["about"]))
         before, progress = about["identity"], Progress(**about["progress"])
-    changed = sorted(k for k in {*before, *identity} if before.get(k) != identity.get(k))
+    # What an earlier version did not write down is no difference.
+    changed = sorted(k for k in {*before, *identity} if before.get(k, identity.get(k)) != identity.get(k))
     if changed:
         changes = ", ".join(f"{k}: {before.get(k)!r} then, {identity.get(k)!r} now" for k in changed)
         raise InputError(

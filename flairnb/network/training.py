@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flairnb.errors import InputError, SettingsError, WorkFailed
+from flairnb.errors import InputError, MissingDataError, SettingsError, WorkFailed
 from flairnb.network.checkpoint import Progress, read_progress, restore_variables, save_checkpoint
 from flairnb.network.confidence import Calibration, temper
 from flairnb.network.dataset import EpochPatches
@@ -102,7 +102,7 @@ def train(  # noqa: PLR0913 (all but three have defaults)
     an uninterrupted one bit for bit.
     """
     source, folder = as_source(volumes), Path(model_dir)
-    _check(settings, source.records())
+    check_training(settings, source.records())
     limit = settings.train.max_minutes if max_minutes is None else max_minutes
     progress = read_progress(folder, _identity(settings)) if resume else None
     learner = Learner(settings, init if progress is None else None)
@@ -259,21 +259,39 @@ def _begin(folder: Path, init: str | Path | None, use: Mapping[str, Any] | None,
     """Return what the weights take over from others: {"use": ..., "card": ...}, or nothing.
 
     Kept in ``start.json``, so that a run that goes on `again` has it, whatever
-    became of the other weights and whichever it is told of now.
+    became of the other weights. Going on from weights other than those that the
+    run began with is refused.
     """
     path = folder / START_FILE
-    if again and path.is_file():
-        return _with_calibration(read_json(path))
+    if again:
+        begun = read_json(path) if path.is_file() else {}
+        _check_start(folder, init, begun.get("card", {}).get("started_from", "no weights"))
+        return _with_calibration(begun) if begun else {}
     path.unlink(missing_ok=True)
     use = inherited_use(init) if use is None and init is not None else use
     if use is None:
         return {}
     card = {"calibration": use["calibration"].fitted_on}
     if init is not None:
-        start = stored_settings(init)
-        card["started_from"] = f"{start['name']}, sha256 {start['sha256'][:12]}..."
+        card["started_from"] = _started_from(init)
     write_json(path, {"use": {**use, "calibration": dataclasses.asdict(use["calibration"])}, "card": card})
     return _with_calibration(read_json(path))
+
+
+def _check_start(folder: Path, init: str | Path | None, before: str) -> None:
+    try:
+        now = before if init is None else _started_from(init)
+    except MissingDataError:  # whatever became of them, what is needed of them is kept
+        return
+    if now != before:
+        raise InputError(
+            f"init: the training in {folder.name} began with {before}, found {now}. Choose another folder, or leave init out to go on."
+        )
+
+
+def _started_from(init: str | Path) -> str:
+    start = stored_settings(init)
+    return f"{start['name']}, sha256 {start['sha256'][:12]}..."
 
 
 def _with_calibration(begun: dict[str, Any]) -> dict[str, Any]:
@@ -290,7 +308,8 @@ def _identity(settings: Settings) -> dict[str, Any]:
     return {"seed": settings.seed, **values}
 
 
-def _check(settings: Settings, records: Sequence[VolumeRecord]) -> None:
+def check_training(settings: Settings, records: Sequence[VolumeRecord]) -> None:
+    """Refuse settings that no training can have (`SettingsError`), and a training without volumes (`InputError`)."""
     multiple = 2**settings.network.levels
     if settings.train.patch % multiple:
         raise SettingsError(f"train.patch: expected a multiple of {multiple}, found {settings.train.patch}.")

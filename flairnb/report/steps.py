@@ -32,6 +32,8 @@ MODEL = "models/unet"
 LESION = "lesion"
 #: Columns of a manifest with readers' masks, and the ``desc`` of their copies.
 READERS = (("reference_mask", "manual"), ("second_reader_mask", "manual2"))
+#: Of the key that names the folder of a network that was put aside.
+_DIGITS = 12
 
 
 def make_cohort(run: Run) -> pd.DataFrame:
@@ -151,43 +153,69 @@ def train_network(
     -----
     What the weights follow from (volumes, settings, seed) is kept as a hash
     beside them: when it changes, training starts again from the beginning, and
-    the network that was there is kept as ``models/before/unet``.
+    the network that was there waits in ``models/before`` and comes back when
+    its inputs do.
     """
     from flairnb.network.onednn import configure
-    from flairnb.network.training import HISTORY_FILE, train
+    from flairnb.network.training import HISTORY_FILE, check_training, train
     from flairnb.settings import settings_hash
 
     configure(run.jobs)
     records = training_volumes(run)
     settings = run.settings
-    recipe = settings_hash(settings.network, settings.train), settings.prepare.spacing_mm, settings.seed
-    key = content_hash(volume_hashes(records), *recipe, *([str(init)] if init else []))
+    check_training(settings, records)
+    key = content_hash(
+        volume_hashes(records), settings_hash(settings.network, settings.train), settings.seed, *([str(init)] if init else [])
+    )
     model_dir, known = run.path(f"{MODEL}/history.csv").parent, run.path(f"{MODEL}/inputs.json")
-    same = known.is_file() and read_json(known)["Key"] == key
+    same = _is_of(known, key) or _change_places(model_dir, key, init)
     if not same:
-        _put_aside(model_dir, init)
         write_json(known, {"Key": key, "Volumes": [record.name for record in records]})
     history = train(records, settings, model_dir, resume=same, init=init, validation=validation, use=use, say=say)
     history.to_csv(model_dir / HISTORY_FILE, index=False)
     return history
 
 
-def _put_aside(model_dir: Path, init: str | Path | None) -> None:
-    """Clear a model's folder before its new key is written: whenever a run is stopped, what lies there belongs to the key.
+def _is_of(inputs: Path, key: str) -> bool:
+    return inputs.is_file() and read_json(inputs)["Key"] == key
 
-    A trained network moves to ``models/before``, so that a mistyped setting costs none.
+
+def _change_places(model_dir: Path, key: str, init: str | Path | None) -> bool:
+    """Put aside what other inputs have made, and bring back what these have, if that was put aside before.
+
+    Whenever a run is stopped, what lies in the model's folder belongs to its key. What was there waits in ``models/before``, under
+    the first digits of its own key: a mistyped setting costs nothing once it is corrected.
+
+    Returns
+    -------
+    bool
+        Whether something was brought back; else the folder is empty.
     """
     from flairnb.network.checkpoint import FILE as CHECKPOINT
 
     if init and Path(init).resolve().is_relative_to(model_dir.resolve()):
         raise InputError(f"init: expected weights outside the folder that is trained, found {Path(init).name} in it. Copy them elsewhere.")
-    if (model_dir / f"{model_dir.name}.keras").is_file():
-        before = model_dir.parent / "before" / model_dir.name
-        shutil.rmtree(before, ignore_errors=True)
-        before.parent.mkdir(exist_ok=True)
-        model_dir.rename(before)
-    (model_dir / CHECKPOINT).unlink(missing_ok=True)
-    model_dir.mkdir(exist_ok=True)
+    inputs, before = model_dir / "inputs.json", model_dir.parent / "before"
+    if any((model_dir / name).is_file() for name in (f"{model_dir.name}.keras", CHECKPOINT)):
+        own = str(read_json(inputs)["Key"]) if inputs.is_file() else "unknown"
+        _free_place(before / own[:_DIGITS] / model_dir.name, model_dir)
+    shutil.rmtree(model_dir, ignore_errors=True)  # nothing was learnt in what is left
+    waiting = before / key[:_DIGITS] / model_dir.name
+    if _is_of(waiting / inputs.name, key):
+        waiting.rename(model_dir)
+        return True
+    model_dir.mkdir(parents=True)
+    return False
+
+
+def _free_place(place: Path, model_dir: Path) -> None:
+    """Move a model's folder to a place, or beside it where another one waits there already."""
+    number = 1
+    while place.exists():
+        number += 1
+        place = place.parent.with_name(f"{place.parent.name.split('-')[0]}-{number}") / place.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    model_dir.rename(place)
 
 
 def training_volumes(run: Run) -> list[VolumeRecord]:

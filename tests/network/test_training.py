@@ -18,7 +18,7 @@ from flairnb.network.unet import build_unet
 from flairnb.network.volumes import ListSource
 from flairnb.network.weights import inherited_use, load_network, save_network
 from flairnb.prepare.case import PreparedCase
-from flairnb.provenance import write_json
+from flairnb.provenance import read_json, write_json
 from flairnb.report.patient import back_to_native, settings_for
 
 CURVE = ["epoch", "updates", "cases", "patches", "loss", "dice", "learning_rate"]
@@ -185,6 +185,16 @@ def test_a_fine_tuning_that_was_interrupted_keeps_how_its_weights_are_used(first
     assert tuned.card["started_from"].startswith("first, ")
     # Tuned once more, the words still name the network that was calibrated.
     assert inherited_use(folder) == {**USE, "calibration": tuned.calibration}
+
+
+def test_a_training_does_not_go_on_from_other_weights_than_it_began_with(first, tmp_path, volumes, tiny_settings):
+    folder = tmp_path / "second"
+    train(volumes, still(tiny_settings), folder, init=first, max_minutes=1e-9)
+    about = read_json(first / "settings.json")
+    write_json(first / "settings.json", {**about, "sha256": "0" * 64})
+    with pytest.raises(InputError, match="began with first, sha256"):
+        train(volumes, still(tiny_settings), folder, init=first)
+    train(volumes, still(tiny_settings), folder)
 
 
 def test_a_network_from_the_beginning_keeps_its_own_cut_and_nothing_else(tmp_path, volumes, tiny_settings):

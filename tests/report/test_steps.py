@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from flairnb import settings
-from flairnb.errors import InputError
+from flairnb.errors import InputError, SettingsError
 from flairnb.images import Image, read_mask, write_image
 from flairnb.naming import cohort_derivative, sidecar_path
 from flairnb.provenance import is_current, sha256_file, write_json, write_sidecar
@@ -236,7 +236,34 @@ def test_the_network_that_a_new_training_replaces_is_kept_also_through_mistakes(
     for init in (None, "a mistake", None):
         with pytest.raises(KeyboardInterrupt):
             steps.train_network(training.run, init)
-    assert (training.folder.parent / "before" / "unet" / "unet.keras").read_bytes() == b"one"
+    (kept,) = (training.folder.parent / "before").glob("*/unet/unet.keras")
+    assert kept.read_bytes() == b"one"
+
+
+def test_a_corrected_mistake_brings_the_network_back_and_keeps_the_mistakes_own(training):
+    """Also where the mistake was trained for an epoch, so that it has weights of its own."""
+    steps.train_network(training.run)
+    steps.train_network(training.run, "a mistake")
+    training.volume.write_bytes(b"two")
+    steps.train_network(training.run)
+    training.volume.write_bytes(b"one")
+    steps.train_network(training.run)
+    resumed, there = training.found[-1]
+    assert resumed and {"unet.keras", "checkpoint.npz"} <= set(there), "it goes on from what these inputs made"
+    waiting = sorted(path.read_bytes() for path in (training.folder.parent / "before").glob("*/unet/unet.keras"))
+    assert waiting == [b"one", b"two"], "the mistake's (made of the first volume) and the second volume's"
+    steps.train_network(training.run, "a mistake")
+    assert training.found[-1][0] and "unet.keras" in training.found[-1][1]
+
+
+def test_settings_that_are_refused_leave_the_network_where_it_is(training):
+    from dataclasses import replace
+
+    steps.train_network(training.run)
+    odd = replace(training.run, settings=replace(training.run.settings, train=replace(training.run.settings.train, patch=50)))
+    with pytest.raises(SettingsError, match="patch"):
+        steps.train_network(odd)
+    assert (training.folder / "unet.keras").read_bytes() == b"one"
 
 
 def test_validation_and_settings_of_use_reach_a_training_and_the_papers_has_none(training):
