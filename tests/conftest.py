@@ -141,13 +141,24 @@ def realdata() -> Path:
     return root
 
 
+def load_module(name: str, path: Path):
+    """Load a file of helpers beside the tests, which are no package, under a name."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def fabricated():
     """Return fabricated scores of 92 cases, 19 diseases, 16 scanner models and seven methods; see tests/fabricated.py."""
-    import importlib.util
+    return load_module("fabricated", Path(__file__).with_name("fabricated.py")).fabricate()
 
-    spec = importlib.util.spec_from_file_location("fabricated", Path(__file__).with_name("fabricated.py"))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fabricated"] = module
-    spec.loader.exec_module(module)
-    return module.fabricate()
+
+@pytest.fixture(scope="session")
+def synthetic_heads():
+    """Return the module that makes the synthetic heads of tests/baselines."""
+    return load_module("synthetic_heads", Path(__file__).with_name("baselines") / "conftest.py")

@@ -38,12 +38,34 @@ def at_the_rim(mask: NDArray[np.bool_], brain: NDArray[np.bool_], affine: ArrayL
     if depth_mm <= 0 or not mask.any():
         return out
     box = mask_box(brain | mask)
-    padded = np.pad(brain, 1, mode="edge")[tuple(slice(s.start, s.stop + 2) for s in box)]
-    if padded.all():  # no border anywhere: nothing to measure a depth from
-        return out
-    depth = ndimage.distance_transform_edt(padded, sampling=spacing_mm(np.asarray(affine)))[1:-1, 1:-1, 1:-1]
+    depth = depth_in_brain(brain, box, affine)
     labels, count = ndimage.label(mask[box], np.ones((3, 3, 3), dtype=bool))
     deepest = np.zeros(count + 1)
     np.maximum.at(deepest, labels[mask[box]], depth[mask[box]])
     out[box] = mask[box] & (deepest[labels] <= depth_mm)
     return out
+
+
+def depth_in_brain(brain: NDArray[np.bool_], box: tuple[slice, ...], affine: ArrayLike) -> NDArray[np.floating]:
+    """Return how deep each voxel of a box lies below the border of the brain mask, mm.
+
+    Parameters
+    ----------
+    brain : (I, J, K) bool array
+    box : tuple of slice
+        Holds the whole mask.
+    affine : (4, 4) array_like
+
+    Returns
+    -------
+    (shape of the box) float array
+        0 outside the mask; distances are between centres of voxels. Where the
+        field of view cuts the brain off there is no border, and without any
+        all is infinitely deep.
+    """
+    from scipy import ndimage
+
+    padded = np.pad(brain, 1, mode="edge")[tuple(slice(s.start, s.stop + 2) for s in box)]
+    if padded.all():  # nothing to measure a depth from
+        return np.full(brain[box].shape, np.inf)
+    return ndimage.distance_transform_edt(padded, sampling=spacing_mm(np.asarray(affine)))[1:-1, 1:-1, 1:-1]

@@ -9,7 +9,7 @@ from flairnb.errors import GeometryError
 from flairnb.geometry import Grid
 from flairnb.images import Image
 from flairnb.prepare.case import PreparedCase
-from flairnb.prepare.slabs import sample_slabs
+from flairnb.prepare.slabs import mask_to_work, sample_slabs
 
 
 def to_native(
@@ -51,3 +51,25 @@ def to_native(
     if tuple(array.shape) != tuple(grid.shape):
         raise GeometryError(f"work grid: expected shape {tuple(grid.shape)}, found {tuple(array.shape)}. Give an array of the same case.")
     return sample_slabs(np.asarray(array, np.float32), grid.affine, target.grid, order)
+
+
+def there_and_back(mask: NDArray[np.bool_], flair: Image, grid: Grid) -> NDArray[np.bool_]:
+    """Return a mask after the way to a work grid and back: what is left of an answer that is right on that grid.
+
+    Parameters
+    ----------
+    mask : (I, J, K) bool array
+        On the FLAIR's own grid.
+    flair : Image
+    grid : Grid
+        The work grid.
+
+    Returns
+    -------
+    (I, J, K) bool array
+        There the mask goes as for training (`mask_to_work`), back as every
+        method's answer does: interpolated, averaged over thick slices, cut at
+        a half. No bound for a method: fractions of a voxel, or sharpening by
+        the image, can keep more.
+    """
+    return to_native(mask_to_work(mask, flair.affine, grid), grid, flair) >= 0.5

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -222,19 +220,11 @@ def _write(path: Path, done: dict[str, dict[str, Any]]) -> None:
 
 
 def _commit() -> str:
-    """Return the checkout's commit, with ``-changed`` where the package differs from it; "unknown" outside a checkout."""
-    git = shutil.which("git")
-    if git is None:
-        return "unknown"
+    """Return the checkout's commit, with ``-changed`` where files other than reports differ from it; "unknown" outside a checkout."""
+    from flairnb.report.record import git_state
 
-    def ask(*words: str) -> subprocess.CompletedProcess:
-        return subprocess.run([git, *words], cwd=repository_root(), capture_output=True, text=True, check=False)
-
-    head = ask("rev-parse", "--short", "HEAD")
-    if head.returncode:
-        return "unknown"
-    changed = ask("diff", "--quiet", "HEAD", "--", "flairnb", ":!*MODEL_CARD.md").returncode
-    return head.stdout.strip() + ("-changed" if changed else "")
+    state = git_state()
+    return state["commit"][:7] + ("-changed" if state["dirty"] else "")
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -147,8 +147,7 @@ def round_trip(run: Run) -> pd.DataFrame:
     -------
     DataFrame
         participant_id, dice of the mask with itself after the round trip:
-        what a mask loses on the way. No bound for a method: a probability map
-        keeps what lies between 0 and 1 on the way back and can lose less.
+        :func:`flairnb.prepare.native.there_and_back`.
     """
     import pandas as pd
 
@@ -160,15 +159,14 @@ def round_trip(run: Run) -> pd.DataFrame:
 
 def _round_trip_of(run: Run, participant: str) -> dict[str, Any] | None:
     from flairnb.evaluate.metrics import dice
-    from flairnb.prepare.cohort import read_prepared, read_work
-    from flairnb.prepare.native import to_native
+    from flairnb.prepare.cohort import read_prepared
+    from flairnb.prepare.native import there_and_back
 
     native = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
     if not native.is_file():
         return None
-    reference = read_work(run.work_dir, participant)[1]
-    back = to_native(reference.astype(np.float32), read_prepared(run.work_dir, participant), order=1) >= 0.5
-    return {"participant_id": participant, "dice": dice(_mask(native)[0], back)}
+    reference, case = _mask(native)[0], read_prepared(run.work_dir, participant)
+    return {"participant_id": participant, "dice": dice(reference, there_and_back(reference, case.flair, case.work_grid))}
 
 
 def _mask(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -57,33 +57,22 @@ def split_errors(
 
     from flairnb.evaluate.components import slice_axis
     from flairnb.geometry import mask_box, spacing_mm
+    from flairnb.network.rim import depth_in_brain
 
     reference, predicted, brain = (np.asarray(mask, dtype=bool) for mask in (reference, predicted, brain))
     affine = np.asarray(affine, dtype=float)
     step = spacing_mm(affine)
+    head = mask_box(brain | reference | predicted)
+    shallow = depth_in_brain(brain, head, affine) <= SURFACE_MM
+    reference, predicted = reference[head], predicted[head]
     box = mask_box(reference | predicted)
-    shallow = _shallow(brain, reference | predicted, step)[box]
-    reference, predicted = reference[box], predicted[box]
+    shallow, reference, predicted = shallow[box], reference[box], predicted[box]
     both = reference & predicted
     reach = float(np.hypot(*np.delete(step, slice_axis(affine)))) * 1.001  # distances are sums of rounded squares
     near = ndimage.distance_transform_edt(~both, sampling=step) <= reach if both.any() else both
     voxel_ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000
     pairs = ((MISSED, reference, predicted), (FALSE, predicted, reference))
     return [{"error": error, **_by_place(mask, other, near, shallow, voxel_ml)} for error, mask, other in pairs]
-
-
-def _shallow(brain: NDArray[np.bool_], marked: NDArray[np.bool_], step: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return the voxels outside the brain mask or within `SURFACE_MM` below its border; only those in the box of `marked` are right."""
-    from scipy import ndimage
-
-    from flairnb.geometry import mask_box
-
-    box = mask_box(brain | marked)
-    padded = np.pad(brain, 1, mode="edge")[tuple(slice(part.start, part.stop + 2) for part in box)]
-    out = np.zeros(brain.shape, dtype=bool)
-    if not padded.all():
-        out[box] = ndimage.distance_transform_edt(padded, sampling=step)[1:-1, 1:-1, 1:-1] <= SURFACE_MM
-    return out
 
 
 def _by_place(mask: NDArray, other: NDArray, near: NDArray, shallow: NDArray, voxel_ml: float) -> dict[str, Any]:

@@ -20,40 +20,20 @@ if TYPE_CHECKING:
 COLUMNS = ("participant_id", "family", "voxel_mm", "dice")
 
 
-def there_and_back(reference: NDArray[np.bool_], flair: Image, voxel_mm: float) -> float:
-    """Return the Dice of a mask with itself after the way to a work grid and back.
+def grid_rows(case: dict[str, str], reference: NDArray[np.bool_], flair: Image, sizes: Iterable[float]) -> list[dict[str, Any]]:
+    """Return the Dice of one case's mask with itself after :func:`flairnb.prepare.native.there_and_back`, as rows of `COLUMNS`.
 
-    Parameters
-    ----------
-    reference : (I, J, K) bool array
-        On the FLAIR's own grid.
-    flair : Image
-    voxel_mm : float
-        Edge of the work grid's voxels.
-
-    Returns
-    -------
-    float
-        There the mask is brought to the grid as for training; back it goes as
-        every method's answer does: interpolated, averaged over thick slices
-        and cut at a half. It is what a method scores that answers exactly
-        like the reader's mask on that grid, not a bound: fractions, or
-        sharpening by the image, can score more.
+    One for each edge of the work grid's voxels in `sizes`, mm.
     """
     from flairnb.evaluate.metrics import dice
     from flairnb.geometry import isotropic_grid
-    from flairnb.prepare.native import to_native
-    from flairnb.prepare.slabs import mask_to_work
+    from flairnb.prepare.native import there_and_back
 
-    grid = isotropic_grid(flair.shape, flair.affine, voxel_mm)
-    work = mask_to_work(reference, flair.affine, grid)
-    return float(dice(reference, to_native(work, grid, flair) >= 0.5))
-
-
-def grid_rows(case: dict[str, str], reference: NDArray[np.bool_], flair: Image, sizes: Iterable[float]) -> list[dict[str, Any]]:
-    """Return `there_and_back` of one case at several voxel sizes as rows of `COLUMNS`."""
-    who = {"participant_id": case["participant_id"], "family": case["family"]}
-    return [{**who, "voxel_mm": size, "dice": there_and_back(reference, flair, size)} for size in sorted(set(sizes))]
+    rows = []
+    for size in sorted(set(sizes)):
+        back = there_and_back(reference, flair, isotropic_grid(flair.shape, flair.affine, size))
+        rows.append({"participant_id": case["participant_id"], "family": case["family"], "voxel_mm": size, "dice": dice(reference, back)})
+    return rows
 
 
 def beside_others(run: Run, table: pd.DataFrame) -> pd.DataFrame:

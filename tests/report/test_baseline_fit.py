@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,20 +18,11 @@ from flairnb.report import baseline_fit
 from flairnb.report.start import Run
 
 
-def synthetic_heads():
-    """The synthetic heads of tests/baselines."""
-    path = Path(__file__).parents[1] / "baselines" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("synthetic_heads", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def cases():
+def cases(synthetic_heads):
     """Four heads by name, as (case, lesion), with enough noise that no method finds all of it."""
     places = ((28.0, -12.0, 26.0), (-27.0, 8.0, 25.0), (26.0, -38.0, 28.0), (-26.0, -24.0, 27.0))
-    return {f"sub-{n}": synthetic_heads().make_case(n, centre=centre, noise=25.0) for n, centre in enumerate(places)}
+    return {f"sub-{n}": synthetic_heads.make_case(n, centre=centre, noise=25.0) for n, centre in enumerate(places)}
 
 
 @pytest.fixture

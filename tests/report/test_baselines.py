@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -34,15 +33,6 @@ _PLACES = {
 _VALIDATION = ("sub-5", "sub-6")
 
 
-def heads():
-    """The synthetic heads of tests/baselines."""
-    path = Path(__file__).parents[1] / "baselines" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("synthetic_heads", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def make_run(work_dir: Path, **more) -> Run:
     values = {
         "prepare.spacing_mm": 4.0,
@@ -57,12 +47,14 @@ def make_run(work_dir: Path, **more) -> Run:
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory):
+def fitted(tmp_path_factory, synthetic_heads):
     """Six heads, four of them to train on, one healthy, one without T1w; methods fitted and applied."""
     root = tmp_path_factory.mktemp("work")
-    module, rows = heads(), []
+    rows = []
     for n, (who, centre) in enumerate(_PLACES.items()):
-        flair, t1w, brain, lesion, *_, grid, _ = module.make_head(n, centre=centre or (28, -12, 26), radius_mm=12 if centre else 0.0)
+        flair, t1w, brain, lesion, *_, grid, _ = synthetic_heads.make_head(
+            n, centre=centre or (28, -12, 26), radius_mm=12 if centre else 0.0
+        )
         like = Image(flair, grid.affine)
         files = {"flair": (flair, "FLAIR"), "t1w": (t1w, "T1w"), "brain_mask": (brain, "brain"), "reference_mask": (lesion, "lesion")}
         row = {"participant_id": who, "diagnosis": "MSI" if centre else "HEALTHY", "split": "validation" if who in _VALIDATION else "train"}

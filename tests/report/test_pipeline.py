@@ -30,14 +30,7 @@ HEADER = """# ---
 
 """
 
-FIRST = (
-    HEADER
-    + """# %% [markdown]
-# # First chapter
-#
-# **Does the driver run notebooks?**
-
-# %% tags=["parameters"]
+PARAMETERS = """# %% tags=["parameters"]
 profile: str = "demo"  # which profile
 seed: int = 2019  # seed of all draws
 data_dir: str = ""  # your data
@@ -45,7 +38,18 @@ out_dir: str = ""  # the work folder
 overrides: str = ""  # settings to change
 
 # %%
-import json
+"""
+
+FIRST = (
+    HEADER
+    + """# %% [markdown]
+# # First chapter
+#
+# **Does the driver run notebooks?**
+
+"""
+    + PARAMETERS
+    + """import json
 import sys
 from pathlib import Path
 
@@ -375,15 +379,9 @@ READS_A_COHORT = (
 #
 # **Is the table read, and read again by the next chapter?**
 
-# %% tags=["parameters"]
-profile: str = "demo"  # which profile
-seed: int = 2019  # seed of all draws
-data_dir: str = ""  # your data
-out_dir: str = ""  # the work folder
-overrides: str = ""  # settings to change
-
-# %%
-import flairnb
+"""
+    + PARAMETERS
+    + """import flairnb
 from flairnb.report import steps
 
 steps.make_cohort(flairnb.start("01", profile, seed, data_dir, out_dir, overrides))

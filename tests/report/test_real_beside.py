@@ -126,10 +126,10 @@ def test_a_grid_costs_a_thin_lesion_much_and_its_own_size_nothing():
     flair = Image(np.zeros((60, 60, 60), np.float32), np.diag([1.0, 1.0, 1.0, 1.0]))
     thin, thick = (np.zeros(flair.shape, dtype=bool) for _ in range(2))
     thin[20:40, 20:40, 30], thick[15:45, 15:45, 15:45] = True, True
-    assert real_grid.there_and_back(thin, flair, 1.0) == real_grid.there_and_back(thick, flair, 1.0) == 1
-    assert real_grid.there_and_back(thin, flair, 2.0) < 0.7 < 0.9 < real_grid.there_and_back(thick, flair, 2.0)
-    rows = real_grid.grid_rows({"participant_id": "x", "family": "MS"}, thick, flair, (2.0, 1.0, 2.0))
-    assert [row["voxel_mm"] for row in rows] == [1.0, 2.0]
+    of_thin, of_thick = (real_grid.grid_rows({"participant_id": "x", "family": "MS"}, m, flair, (2.0, 1.0, 2.0)) for m in (thin, thick))
+    assert [row["voxel_mm"] for row in of_thin] == [row["voxel_mm"] for row in of_thick] == [1.0, 2.0]
+    assert of_thin[0]["dice"] == of_thick[0]["dice"] == 1
+    assert of_thin[1]["dice"] < 0.7 < 0.9 < of_thick[1]["dice"]
 
 
 @pytest.fixture
