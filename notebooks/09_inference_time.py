@@ -119,8 +119,9 @@ bench_page.laws(measured).round(3)
 
 # %% [markdown]
 # How cost grows. An exponent of 1 means: twice the voxels, or twice the cases, twice the seconds. Below 1 a fixed cost is
-# shared. `agreement`: Dice between the masks of the fast way and of the slow one (finer registration and N4, dense
-# cubes) over real patients, median, lowest and highest.
+# shared. `by cases` is one simulated patient again and again in one process, so that nothing but the number changes; what memory
+# a further case takes dies out after a few. `agreement`: Dice between the masks of the fast way and of the slow one (finer
+# registration and N4, dense cubes) over real patients, median, lowest and highest.
 #
 # ## Many patients, and the whole training
 

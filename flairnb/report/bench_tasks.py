@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from flairnb.network.weights import Network
     from flairnb.settings import InferSettings, NetworkSettings
 
@@ -193,10 +195,9 @@ def cohort(folder: str, cases: int, same: bool = True) -> dict[str, Any]:
 
     settings = load("demo", "infer.shipped_spacing_mm=2.0")
     made = pd.read_csv(Path(folder) / "manifest.tsv", sep="\t", dtype=str, keep_default_na=False)
-    table = made.iloc[[0] * cases].copy() if same else made.head(cases).copy()
-    table["participant_id"] = [f"{name}n{number}" for number, name in enumerate(table["participant_id"], 1)]
     with tempfile.TemporaryDirectory() as work:
-        run = Run("04", settings, settings.seed, Path(work), Path(folder), 1)
+        run = Run("04", settings, settings.seed, Path(work), None, 1)
+        table = _linked(made.iloc[[0] * cases] if same else made.head(cases), Path(folder), run.work_dir)
         table.to_csv(run.path("manifest.tsv"), sep="\t", index=False)
         start = time.perf_counter()
         prepared = steps.prepare_images(run)
@@ -205,6 +206,23 @@ def cohort(folder: str, cases: int, same: bool = True) -> dict[str, Any]:
         end = time.perf_counter()
     done = int((prepared["status"] == "ok").sum()), int((segmented["status"] == "ok").sum())
     return {"prepare_s": middle - start, "network_s": end - middle, "done": done}
+
+
+def _linked(table: pd.DataFrame, folder: Path, work_dir: Path) -> pd.DataFrame:
+    """Link a table's images to the work folder, under a name of its own for each row: one image may stand in one row only."""
+    import pandas as pd
+
+    from flairnb.cohort.columns import PATHS
+
+    rows = []
+    for number, row in enumerate(table.to_dict("records"), 1):
+        given = {name: row[name] for name in PATHS if row.get(name)}
+        for name in given.values():
+            link = work_dir / str(number) / name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to((folder / name).absolute())
+        rows.append({**row, "participant_id": f"{row['participant_id']}n{number}", **{k: f"{number}/{v}" for k, v in given.items()}})
+    return pd.DataFrame(rows)
 
 
 def baselines(flair: str, t1w: str, spacing_mm: float = 1.0) -> dict[str, Any]:

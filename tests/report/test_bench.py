@@ -121,14 +121,18 @@ def test_the_law_of_the_number_of_cases_is_of_one_patient_again_and_again(tmp_pa
 def test_a_repeated_patient_has_one_image_and_a_name_for_each_time(same, flairs, tmp_path, monkeypatch):
     from flairnb.report import methods, steps
 
-    pd.DataFrame({"participant_id": ["sub-1", "sub-2", "sub-3", "sub-4"], "flair": list("abcd")}).to_csv(
-        tmp_path / "manifest.tsv", sep="\t", index=False
-    )
+    names = [f"raw/{letter}.nii.gz" for letter in "abcd"]
+    made = pd.DataFrame({"participant_id": [f"sub-{n}" for n in range(4)], "diagnosis": "HEALTHY", "split": "validation", "flair": names})
+    (tmp_path / "raw").mkdir()
+    for name in names:
+        (tmp_path / name).write_text(name[4])
+    made.to_csv(tmp_path / "manifest.tsv", sep="\t", index=False)
     seen = []
 
     def prepare(run):
-        seen.append(pd.read_csv(run.path("manifest.tsv"), sep="\t"))
-        return pd.DataFrame({"status": ["ok"] * len(seen[0])})
+        cohort = steps.read_cohort(run)  # as the real one does, with all its checks
+        seen.append(cohort.assign(flair=[(steps.data_root(run) / name).read_text() for name in cohort["flair"]]))
+        return pd.DataFrame({"status": ["ok"] * len(cohort)})
 
     monkeypatch.setattr(steps, "prepare_images", prepare)
     monkeypatch.setattr(methods, "segment_with_shipped", lambda run: pd.DataFrame({"status": ["ok", "ok", "failed"]}))
