@@ -66,13 +66,13 @@ def shifted(head: Repeat, _rng: np.random.Generator) -> Repeat:
     return Repeat(_image(data, affine), resample(head.brain, old, grid) >= 0.5)
 
 
-def renoised(head: Repeat, rng: np.random.Generator) -> Repeat:
-    """Add noise as a magnitude image has it (Rician), with an SD of `NOISE_FRACTION` of the brain's mean.
+def renoised(head: Repeat, rng: np.random.Generator, fraction: float = NOISE_FRACTION) -> Repeat:
+    """Add noise as a magnitude image has it (Rician), with an SD of `fraction` of the brain's mean.
 
     Negative intensities (z-scores) leave no magnitude; they get Gaussian noise.
     """
     data = head.flair.data.astype(np.float64)
-    sd = NOISE_FRACTION * _level(head)
+    sd = fraction * _level(head)
     real = data + rng.normal(0, sd, data.shape)
     noisy = np.hypot(real, rng.normal(0, sd, data.shape)) if data.min() >= 0 else real
     return Repeat(replace(head.flair, data=noisy.astype(np.float32)), head.brain)
@@ -100,11 +100,11 @@ def rescaled(head: Repeat, _rng: np.random.Generator) -> Repeat:
     return Repeat(replace(head.flair, data=(head.flair.data * np.float32(GAIN)).astype(np.float32)), head.brain)
 
 
-def biased(head: Repeat, rng: np.random.Generator) -> Repeat:
+def biased(head: Repeat, rng: np.random.Generator, fraction: float = BIAS_FRACTION) -> Repeat:
     """Multiply by another smooth field, as another coil would: brighter to one side, and out from the middle.
 
     The field is an exponential of a quadratic in world coordinates, its mean
-    over the brain 1, its range there about `BIAS_FRACTION`; where it is
+    over the brain 1, its range there about `fraction`; where it is
     brightest is drawn.
     """
     where = np.argwhere(head.brain)
@@ -115,7 +115,7 @@ def biased(head: Repeat, rng: np.random.Generator) -> Repeat:
     exponent = sum(s * x for s, x in zip(slope, at, strict=True)) + 0.5 * sum(x**2 for x in at) / 3
     inside = exponent[head.brain]
     exponent = (exponent - inside.mean()) / max(float(np.ptp(np.percentile(inside, [1, 99]))), 1e-6)
-    field = np.exp(BIAS_FRACTION * np.clip(exponent, -2, 2))
+    field = np.exp(fraction * np.clip(exponent, -2, 2))
     field /= field[head.brain].mean()
     return Repeat(replace(head.flair, data=(head.flair.data * field).astype(np.float32)), head.brain)
 

@@ -55,9 +55,13 @@ def find_cases(run: Run) -> pd.DataFrame:
         participant_id (without ``sub-``: pages tell simulated people by it), family, and flair, t1w, reference_mask as paths ("" for
         none); no rows where nothing was fetched.
     """
+    return cases_below(data_folder(run))
+
+
+def cases_below(root: Path) -> pd.DataFrame:
+    """Return the declared examinations whose FLAIR is below a folder, as `find_cases` does."""
     import pandas as pd
 
-    root = data_folder(run)
     tables = [pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False) for path in sorted(_manifests())]
     table = pd.concat(tables, ignore_index=True)
     rows = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flairnb.cohort.phantom.anatomy import draw_anatomy
+from flairnb.cohort.phantom.anatomy import _age, draw_anatomy
 from flairnb.cohort.phantom.heads import head_from_label_map, head_from_templates
 from flairnb.cohort.phantom.noise import fractal_field, smooth_field
 from flairnb.cohort.phantom.tissue import PARENCHYMA, Tissue, is_in
@@ -103,3 +103,25 @@ def test_a_public_label_map_becomes_a_head(realdata):
     assert {int(t) for t in (Tissue.WM, Tissue.GM, Tissue.VENTRICLE, Tissue.SKULL, Tissue.FAT, Tissue.EYE)} <= set(np.unique(head.tissue))
     i = np.arange(head.tissue.shape[0])[:, None, None] * np.ones(head.tissue.shape)
     assert i[head.right_side].mean() > i[~head.right_side].mean()
+
+
+def test_sulci_widen_by_the_width_that_was_drawn_whatever_the_voxel_size(monkeypatch):
+    """A slab of CSF between cortex: at each wall as much cortex goes as the mean drawn width says, not a voxel more or less."""
+    from flairnb.cohort.phantom import anatomy as module
+
+    class Fixed:
+        """Draws the mean of every normal distribution."""
+
+        def normal(self, mean, _sd):
+            return mean
+
+    rng = np.random.default_rng(0)
+    for spacing in (0.5, 1.0):
+        n = round(40 / spacing)
+        field = rng.standard_normal((n, n, n)).astype(np.float32)
+        monkeypatch.setattr(module, "smooth_field", lambda _rng, _shape, _size, field=field: field)
+        tissue = np.full((n, n, n), int(Tissue.GM), np.uint8)
+        tissue[n // 2 : n // 2 + round(2 / spacing)] = Tissue.CSF
+        aged = _age(Fixed(), tissue, spacing, 85)
+        lost_mm = (is_in(tissue, Tissue.GM).sum() - is_in(aged, Tissue.GM).sum()) * spacing / (2 * n * n)
+        assert lost_mm == pytest.approx(np.clip(0.4 + 0.4 * rng.standard_normal(200_000), 0, None).mean(), abs=0.08)

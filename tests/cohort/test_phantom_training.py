@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from flairnb.cohort.phantom import training
+from flairnb.cohort.phantom.anatomy import draw_anatomy
 from flairnb.cohort.phantom.contrast import draw_contrast
 from flairnb.cohort.phantom.degrade import along, rician, slice_matrices
+from flairnb.cohort.phantom.recipes import RECIPES
 from flairnb.cohort.phantom.tissue import Tissue
-from flairnb.cohort.phantom.training import Sources, draw_head
+from flairnb.cohort.phantom.training import FAMILIES, Sources, draw_head, draw_training_lesions
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,49 @@ def test_lesions_are_brighter_than_the_rest_in_every_head(heads):
     brighter = [h.image[h.mask > 0].mean() > h.image[(h.mask == 0) & (h.image != 0)].mean() for h in heads if h.mask.sum() > 20]
     assert len(brighter) >= 3
     assert all(brighter)
+
+
+@pytest.fixture(scope="module")
+def anatomy():
+    return draw_anatomy(np.random.default_rng(3), 3.0, 60.0, whole_head=False)
+
+
+def test_shares_of_families_are_shares_and_every_family_is_drawn(anatomy):
+    assert sum(FAMILIES.values()) == pytest.approx(1)
+    for family in FAMILIES:
+        drawn = [draw_training_lesions(np.random.default_rng(s), anatomy, family, Sources()) for s in range(3)]
+        assert any(one.mask.any() for one in drawn) == (family != "healthy"), family
+
+
+def test_the_family_of_diseases_draws_all_19_recipes(anatomy, monkeypatch):
+    """Which recipe is drawn, and that its lesions come from it, is seen at recipes that only say their name."""
+
+    def named(key):
+        def recipe(lesions, _rng, disease):
+            assert disease.key == key
+            lesions.add(anatomy.white_matter.astype(np.float32), 1.0, f"by {key}")
+            return lesions
+
+        return recipe
+
+    for key in list(RECIPES):
+        monkeypatch.setitem(RECIPES, key, named(key))
+    found = [draw_training_lesions(np.random.default_rng(s), anatomy, "disease", Sources()).kinds for s in range(250)]
+    assert {kinds[0] for kinds in found} == set(RECIPES) and len(RECIPES) == 19
+    assert all(kinds[1] == f"by {kinds[0]}" for kinds in found)
+
+
+def test_every_stroke_head_has_an_infarct_and_most_a_real_shape_where_there_are_some(anatomy, monkeypatch):
+    taken = []
+
+    def shape(anatomy, rng, path, *rest):
+        taken.append(path)
+        return anatomy.white_matter
+
+    monkeypatch.setattr(training, "from_mni_mask", shape)
+    heads = [draw_training_lesions(np.random.default_rng(s), anatomy, "stroke", Sources(stroke_masks=("a", "b"))) for s in range(24)]
+    assert all("infarct" in head.kinds for head in heads)
+    assert 8 <= len(taken) < 24 and set(taken) == {"a", "b"}
 
 
 def test_white_matter_is_one_and_csf_dark_in_every_contrast(rng):

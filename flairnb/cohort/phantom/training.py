@@ -23,10 +23,15 @@ from flairnb.cohort.phantom.lesions import LesionMap
 from flairnb.cohort.phantom.masses import MassPlan, add_mass
 from flairnb.cohort.phantom.mni_shapes import from_mni_mask
 from flairnb.cohort.phantom.noise import fractal_field, smooth_field
+from flairnb.cohort.phantom.recipes import RECIPES, draw_lesions
 from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, Tissue, is_in
 from flairnb.cohort.phantom.visibility import visible
 from flairnb.geometry import near_distance
 
+# Share of heads by what ails them; ``disease`` is one of the 19 recipes of the phantom cohort, all alike often.
+FAMILIES = {"healthy": 0.06, "svd": 0.20, "ms": 0.20, "tumour": 0.27, "mixed": 0.12, "stroke": 0.05, "disease": 0.10}
+# Ages in years; the other families 20 to 88.
+AGES = {"svd": (50, 90), "ms": (20, 65), "tumour": (20, 80), "stroke": (40, 90)}
 # A reader sees lesions that differ from their surroundings by this much (z-score), the one more, the other less.
 FAINTEST_SEEN = (0.4, 0.8)
 # Contrast and scan are drawn anew until this part of the lesion volume is seen, so many times at most.
@@ -76,8 +81,9 @@ def draw_head(rng: np.random.Generator, sources: Sources, spacing_mm: float = 1.
     -------
     TrainingHead
     """
-    family = str(rng.choice(("healthy", "svd", "ms", "tumour", "mixed"), p=(0.06, 0.24, 0.23, 0.33, 0.14)))
-    age = {"svd": rng.uniform(50, 90), "ms": rng.uniform(20, 65), "tumour": rng.uniform(20, 80)}.get(family, rng.uniform(20, 88))
+    family = str(rng.choice(list(FAMILIES), p=list(FAMILIES.values())))
+    low, high = AGES.get(family, (20, 88))
+    age = rng.uniform(low, high)
     anatomy = draw_anatomy(rng, spacing_mm, float(age), list(sources.label_maps), whole_head=False)
     lesions = draw_training_lesions(rng, anatomy, family, sources)
     for _ in range(MOST_PAINTINGS):
@@ -91,13 +97,19 @@ def draw_head(rng: np.random.Generator, sources: Sources, spacing_mm: float = 1.
 
 
 def draw_training_lesions(rng: np.random.Generator, anatomy: Anatomy, family: str, sources: Sources) -> LesionMap:
-    """Draw the lesions of one family of disease, or several kinds in one head."""
+    """Draw the lesions of one of `FAMILIES`: a disease, or several kinds in one head."""
+    if family == "disease":
+        key = str(rng.choice(list(RECIPES)))
+        lesions = draw_lesions(anatomy, key, rng)
+        lesions.kinds.insert(0, key)
+        return lesions
     lesions = shapes.empty_map(anatomy)
     recipe: dict[str, Sequence[Callable[..., LesionMap]]] = {
         "healthy": (),
         "svd": (_small_vessel,),
         "ms": (_multiple_sclerosis,),
         "tumour": (_tumour,) if rng.random() < 0.6 else (_tumour, _small_vessel),
+        "stroke": (_infarct,) if rng.random() < 0.5 else (_infarct, _small_vessel),
         "mixed": tuple(
             rng.choice(
                 np.array([_small_vessel, _multiple_sclerosis, _infarct, _confluent, _cortical]), size=int(rng.integers(1, 4)), replace=False
