@@ -89,7 +89,7 @@ def brain_mask_too_high(case: Examination, _rng: np.random.Generator) -> Spoiled
 
     lifted = np.eye(4)
     lifted[2, 3] = -LIFT_MM
-    brain = resample(case.brain, case.flair.affine, case.flair.grid, order=0, world=lifted) > 0.5
+    brain = resample(case.brain, case.flair.affine, case.flair.grid, world=lifted) >= 0.5
     return Spoiled(case.flair, {"brain_mask": brain}, case.reference)
 
 
@@ -207,7 +207,8 @@ def recall(path: Path | None = None) -> pd.DataFrame:
     path = repository_root() / FOLDER / TABLE if path is None else path
     if not path.is_file():
         return pd.DataFrame(columns=list(COLUMNS))
-    return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False)
+    dtype = {"participant_id": str, "weights_sha256": str}
+    return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False, dtype=dtype)
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
