@@ -233,7 +233,9 @@ def bench(
     out: Annotated[Path, typer.Option("--out", help="Folder of bench.json and bench.tsv; what is there is kept.")],
     part: Annotated[
         list[str] | None,
-        typer.Option(help="segment, ways, network, training, volume, cohort, baselines, agreement (hours, by name only); may be repeated."),
+        typer.Option(
+            help="segment, ways, network, training, volume, cohort, baselines, tries, agreement (hours, by name only); may be repeated."
+        ),
     ] = None,
     data_dir: Annotated[str, typer.Option(help="Folder of the public data; where flairnb fetch put them.")] = "",
     repeats: Annotated[int, typer.Option(help="Runs of each measurement.")] = 3,

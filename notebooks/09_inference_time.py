@@ -91,13 +91,10 @@ bench_page.patients(measured).round(2)
 # `floor_s`: the network's additions and multiplications for this brain, at the rate at which this machine multiplies
 # large matrices. No program that does these operations one by one gets below it. `processor_s` adds up what all
 # cores worked. The machine, and how busy it was in the minute before each part (`load`, running programs; all parts but
-# `agreement` were measured in one run, so this is mostly the part before):
+# `agreement` were measured in one run, so this is mostly the part before; `segment` came first, and shows what else there was):
 
 # %%
 bench_page.machine()
-
-# %% [markdown]
-# `segment` came first: its load shows what else the machine was doing. That of the other parts is the part before them.
 
 # %%
 run.keep(bench_page.chart(measured), "benchmark")
@@ -113,6 +110,13 @@ bench_page.ratios(measured).round(2)
 # %% [markdown]
 # Above 1, ours takes less. The comparison methods are our own code on one thread; the paper's seconds are those of the
 # original programs on another machine, so those ratios compare machines as much as methods.
+#
+# Other ways to do the network's pass, on one simulated head. Shipped is what all processors do alike: bfloat16 is faster
+# where a processor has it, and changes the answer by a little; elsewhere it would be slower. In this network batch norm
+# follows the ReLU, so it cannot be folded into the convolution before it; freezing the weights folds its own factors.
+
+# %%
+bench_page.tries(measured).round(4)
 
 # %%
 bench_page.laws(measured).round(3)

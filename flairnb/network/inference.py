@@ -172,8 +172,8 @@ def suited(infer: InferSettings, model: keras.Model, trained_patch: int) -> Infe
 
 def _once(model: keras.Model, volume: NDArray[np.float32], infer: InferSettings, variance: bool) -> Look:
     if infer.method == "tiled":
-        return _tiled(_forward(model), volume, (infer.patch, infer.step), size_multiple(model), variance)
-    return Look(_whole(_forward(model), volume, infer.memory_gb, size_multiple(model), _width(model)))
+        return _tiled(forward_of(model), volume, (infer.patch, infer.step), size_multiple(model), variance)
+    return Look(_whole(forward_of(model), volume, infer.memory_gb, size_multiple(model), _width(model)))
 
 
 def _coarser(model: keras.Model, volume: NDArray[np.float32], inside: NDArray[np.bool_], infer: InferSettings, variance: bool) -> Look:
@@ -199,11 +199,11 @@ def _width(model: keras.Model) -> int:
 
 def compile_for(model: keras.Model) -> None:
     """Compile a model for `predict` before there is a volume, by a pass over the smallest one that it takes."""
-    _forward(model)(np.zeros((size_multiple(model),) * 3, np.float32))
+    forward_of(model)(np.zeros((size_multiple(model),) * 3, np.float32))
 
 
 @lru_cache(maxsize=2)
-def _forward(model: keras.Model) -> Forward:
+def forward_of(model: keras.Model) -> Forward:
     """Compile the model once for all sizes; (i, j, k) in, lesion probability (i, j, k) out."""
     import tensorflow as tf
 

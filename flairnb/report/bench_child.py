@@ -25,7 +25,8 @@ def measure(task: str, **given: Any) -> dict[str, Any]:
     task : str
         Of :data:`flairnb.report.bench_tasks.TASKS`.
     **given
-        What the task wants; ``onednn=False`` switches oneDNN off.
+        What the task wants; ``onednn=False`` switches oneDNN off,
+        `environment` (names to values) is set for the process.
 
     Returns
     -------
@@ -39,6 +40,7 @@ def measure(task: str, **given: Any) -> dict[str, Any]:
         It ended badly; carries its last line.
     """
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= given.pop("environment", {})
     environment |= {"TF_ENABLE_ONEDNN_OPTS": "1" if given.pop("onednn", True) else "0", "TF_CPP_MIN_LOG_LEVEL": "2"}
     started = time.perf_counter()
     command = [sys.executable, "-m", "flairnb.report.bench_child", task, json.dumps(given)]

@@ -127,6 +127,32 @@ def article() -> dict[str, float]:
     return {"U-Net, Titan Xp": printed["CNN"], "LST": printed["LST"], "BIANCA": printed["BIANCA"]}
 
 
+def tries(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each way to do the network's pass over one simulated head, the shipped one first; none where none was tried.
+
+    Returns
+    -------
+    DataFrame
+        way, one pass (s), of the shipped way's seconds, peak memory (GB),
+        largest difference of probability, Dice with the mask as shipped.
+    """
+    import pandas as pd
+
+    from flairnb.report.bench_tries import AS_SHIPPED, PART
+
+    mine = rows[rows["part"] == PART]
+    table = mine.pivot_table(index="case", columns="what", values="value", sort=False).reset_index(names="way")
+    if table.empty:
+        return pd.DataFrame(columns=["way"])
+    shipped = value(rows, PART, AS_SHIPPED, "one pass")
+    table.insert(2, "of the shipped way's", table["one pass"] / shipped)
+    return (
+        table.drop(columns="first pass")
+        .rename(columns={"one pass": "one pass, s", "peak memory": "peak memory, GB"})
+        .rename_axis(columns=None)
+    )
+
+
 def laws(rows: pd.DataFrame) -> pd.DataFrame:
     """Return how seconds and memory grow: by voxels, by cases, and the agreement with the slow path where it was measured."""
     keep = rows["case"].isin(["by voxels", "by cases"]) | ((rows["part"] == "agreement") & rows["case"].str.endswith(" cases"))

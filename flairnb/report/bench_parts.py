@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flairnb.errors import WorkFailed
-from flairnb.report import bench_agreement
+from flairnb.report import bench_agreement, bench_tries
 from flairnb.report.bench_child import measure
 from flairnb.report.bench_rows import Bench, Row, exponent, line, summarise
 
@@ -178,6 +178,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row | str]]] = {
     "volume": volume,
     "cohort": cohort,
     "baselines": baselines,
+    bench_tries.PART: bench_tries.part,
     bench_agreement.PART: bench_agreement.part,
 }
 #: Measured where no part is named. Agreement takes an hour or more, depends on no clock, and is asked for by name.

@@ -76,11 +76,12 @@ def arithmetic(network: NetworkSettings, box: Sequence[int], infer: InferSetting
     return tiles * operations(network, [infer.patch] * 3).gflop
 
 
-def _shipped() -> Network:
+def shipped(threads: int | None = None) -> Network:
+    """Load the shipped network with the fast kernels, on so many threads (all if None)."""
     from flairnb.network.onednn import configure
     from flairnb.network.weights import default_weights, load_network
 
-    configure()
+    configure(threads)
     return load_network(default_weights())
 
 
@@ -99,7 +100,7 @@ def whole(edges: list[int], repeats: int = 3) -> dict[str, Any]:
     from flairnb.network.operations import operations
     from flairnb.report.patient import settings_for
 
-    network = _shipped()
+    network = shipped()
     infer = replace(settings_for(network, "whole")[1], coarser_look=0.0, memory_gb=64.0)
     found = []
     for edge in edges:
@@ -267,6 +268,20 @@ def agreement(flair: str, t1w: str = "", reference: str = "", skull_stripped: bo
     return compare(flair, t1w, reference, skull_stripped)
 
 
+def one_head(head: str) -> dict[str, Any]:
+    """Draw a head to try ways of a pass on; see :mod:`flairnb.report.bench_tries`."""
+    from flairnb.report.bench_tries import one_head
+
+    return one_head(head)
+
+
+def one_pass(way: str, head: str, repeats: int, threads: int | None = None) -> dict[str, Any]:
+    """Do the network's pass in one way; see :mod:`flairnb.report.bench_tries`."""
+    from flairnb.report.bench_tries import one_pass
+
+    return one_pass(way, head, repeats, threads)
+
+
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "segment": segment,
     "products": products,
@@ -277,4 +292,6 @@ TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "cohort": cohort,
     "baselines": baselines,
     "agreement": agreement,
+    "one_head": one_head,
+    "one_pass": one_pass,
 }

@@ -8,9 +8,9 @@ import pytest
 
 from flairnb.errors import InputError, SettingsError
 from flairnb.network.inference import (
-    _forward,
     _pieces,
     compile_for,
+    forward_of,
     memory_needed_gb,
     predict,
     predict_spread,
@@ -62,7 +62,7 @@ def test_a_second_run_gives_the_same_bits(model, case, method):
 
 def test_compiling_ahead_changes_no_bit_and_leaves_nothing_to_compile(model, case, monkeypatch):
     before = predict(model, *case, infer(method="whole"))
-    _forward.cache_clear()
+    forward_of.cache_clear()
     compile_for(model)
     monkeypatch.setattr(type(model), "__call__", None)  # a second tracing would call the model again
     np.testing.assert_array_equal(predict(model, *case, infer(method="whole")), before)
@@ -288,7 +288,7 @@ def _stub(monkeypatch, answer):
     """Let `answer` be the network: (i, j, k) volume in, probability out; inputs may have any size."""
     from flairnb.network import inference
 
-    monkeypatch.setattr(inference, "_forward", lambda _model: answer)
+    monkeypatch.setattr(inference, "forward_of", lambda _model: answer)
     monkeypatch.setattr(inference, "size_multiple", lambda _model: 1)
     monkeypatch.setattr(inference, "_width", lambda _model: 1)
 

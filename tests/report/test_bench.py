@@ -11,7 +11,7 @@ import pytest
 from flairnb import provenance
 from flairnb.cli import call
 from flairnb.errors import InputError, WorkFailed
-from flairnb.report import bench, bench_agreement, bench_child, bench_page, bench_parts, bench_rows, bench_tasks, doctor
+from flairnb.report import bench, bench_agreement, bench_child, bench_page, bench_parts, bench_rows, bench_tasks, bench_tries, doctor
 from flairnb.report.bench_child import measure
 from flairnb.report.bench_rows import Bench, Row
 
@@ -235,3 +235,68 @@ def test_a_task_that_fails_is_one_line():
 def test_a_fresh_process_says_its_time_memory_and_arithmetic():
     found = measure("products", size=128, repeats=1)
     assert found["gflop_s"] > 0 and found["wall_s"] > 0 and found["peak_gb"] > 0.05 and found["cpu_s"] > 0
+
+
+def test_ways_of_a_pass_give_the_shipped_answer(tmp_path, monkeypatch):
+    """Folding and XLA change next to nothing, bfloat16 little."""
+    monkeypatch.setattr(bench_tries, "EDGE", 32)
+    head = tmp_path / "head.npy"
+    volume = 0.3 * np.random.default_rng(1).normal(size=(32, 32, 32)).astype(np.float32)
+    volume[10:20, 12:22, 9:18] += 4.0  # so that there is something to find
+    np.save(head, volume)
+    answers = {}
+    for way in bench_tries.WAYS:
+        found = bench_tries.one_pass(way, str(head), 1)
+        assert found["first_s"] > 0 and len(found["seconds"]) == 1
+        answers[way] = np.load(bench_tries.answer_path(str(head), way))
+    ours = answers[bench_tries.AS_SHIPPED]
+    assert ours.shape == (32, 32, 32) and ours.std() > 0.01
+    for way, most in (
+        ("batch norm fused, as in training", 1e-4),
+        ("weights frozen, batch norm folded", 1e-4),
+        ("channels first", 1e-4),
+        ("XLA", 1e-4),
+        ("bfloat16", 0.2),
+    ):
+        assert np.abs(answers[way] - ours).max() < most, way
+    assert np.abs(answers["bfloat16"] - ours).max() > 1e-5
+
+
+def test_the_head_to_try_on_is_a_cube_with_its_brain_in_the_middle(tmp_path):
+    found = bench_tries.one_head(str(tmp_path / "head.npy"))
+    volume = np.load(tmp_path / "head.npy")
+    assert volume.shape == (bench_tries.EDGE,) * 3 and volume.dtype == np.float32
+    assert found["brain"] > 0.4
+    middle = np.argwhere(volume != 0).mean(axis=0)
+    assert np.abs(middle - bench_tries.EDGE / 2).max() < 10
+
+
+def test_a_way_that_fails_here_is_a_note_and_the_others_are_compared(tmp_path, monkeypatch):
+    def measured(task, **given):
+        if task == "one_head":
+            return {}
+        if given["way"] == "XLA":
+            raise WorkFailed("bench: no compiler here")
+        answer = np.full((4, 4, 4), 0.9, np.float32)
+        answer[0] = 0.9 if given["way"] == bench_tries.AS_SHIPPED else 0.0
+        np.save(bench_tries.answer_path(given["head"], given["way"]), answer)
+        return {"first_s": 2.0, "seconds": [1.0], "peak_gb": 1.5, "given": given}
+
+    monkeypatch.setattr(bench_tries, "measure", measured)
+    found = list(bench_tries.part(nothing(tmp_path)))
+    assert [one for one in found if isinstance(one, str)] == ["XLA: bench: no compiler here"]
+    rows = {(one.case, one.what): one.value for one in found if isinstance(one, Row)}
+    assert rows["as shipped", "Dice with the mask as shipped"] == 1
+    assert rows["bfloat16", "Dice with the mask as shipped"] == pytest.approx(2 * 48 / (48 + 64))
+    assert rows["bfloat16", "largest difference of probability"] == pytest.approx(0.9)
+
+
+def test_ways_stand_beside_the_shipped_one():
+    columns = ["part", "case", "what", "value", "low", "high", "n", "unit"]
+    measured = {"first pass": 9.0, "one pass": 2.0, "peak memory": 1.5, "Dice with the mask as shipped": 1.0}
+    rows = [("tries", "as shipped", what, v, v, v, 1, "") for what, v in measured.items()]
+    rows += [("tries", "XLA", what, 3 * v, v, v, 1, "") for what, v in measured.items()]
+    table = bench_page.tries(pd.DataFrame(rows, columns=columns)).set_index("way")
+    assert list(table.index) == ["as shipped", "XLA"]
+    assert table.loc["XLA", ["one pass, s", "of the shipped way's"]].tolist() == [6.0, 3.0]
+    assert list(bench_page.tries(pd.DataFrame(columns=columns))) == ["way"]
