@@ -38,7 +38,7 @@ overrides: str = ""  # settings to change; words of section.name and value, see 
 
 # %%
 import flairnb
-from flairnb.report import published_scores, real, real_errors, real_grid, real_record, real_trust
+from flairnb.report import published_scores, real, real_errors, real_grid, real_record, real_trust, spoiled
 
 run = flairnb.start("13", profile, seed, data_dir, out_dir, overrides)
 run
@@ -79,6 +79,13 @@ real_trust.show(run, table)
 # On the diagonal a network means what it says: of the voxels to which it gives 70%, a reader marked 70%. Calibration
 # (one number, the temperature, fitted on these same patients) moves the curve. If the points on the
 # right lay on no line at all, the expected Dice would be worthless as a warning.
+#
+# Does it notice what it should never be given? The same patients, spoiled on purpose: another sequence, the skull left in, a
+# brain mask in the wrong place, noise, shading, blur (committed measurement, `reports/robust/spoiled.tsv`). `network unsure`: the
+# warning from the expected Dice, or that nothing was found; `any warning`: also those from looking at the images.
+
+# %%
+spoiled.show()
 
 # %%
 real.summarise(table)
@@ -152,13 +159,11 @@ real_record.training_summary()
 
 # %% [markdown]
 # Hours on two processor cores, not days on a graphics card. Later stages of training from these weights were tried and did not
-# help (`reports/robust/training.md`); whether far longer training would is not known.
+# help (`reports/robust/training.md`); whether far longer training would is not known. What is committed is what README and model
+# card quote; it changes only with a complete run of the `public` profile.
 
 # %%
 real_record.publish(run, table)
-
-# %% [markdown]
-# What is committed is what README and model card quote; it changes only with a complete run of the `public` profile.
 
 # %%
 run.finish(numbers=real.numbers(table))

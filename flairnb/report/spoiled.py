@@ -254,6 +254,22 @@ def missed_alarms(table: pd.DataFrame, bad: float = 0.5) -> dict[str, int]:
     }
 
 
+def show() -> pd.DataFrame:
+    """Say of the committed table how many bad results came without a warning; return its `summarise`."""
+    from IPython.display import Markdown, display
+
+    table = recall()
+    count = missed_alarms(table)
+    if count["bad"] + count["good"]:
+        display(
+            Markdown(
+                f"Of {count['bad']} results with a Dice below 0.5, **{count['silent']}** came without any warning; "
+                f"of {count['good']} better ones, {count['warned']} with one."
+            )
+        )
+    return summarise(table).round(2)
+
+
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas as pd
 
