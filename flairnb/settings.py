@@ -59,7 +59,7 @@ class PrepareSettings:
 class NetworkSettings:
     """CNN Model Architecture (U-Net)."""
 
-    width: int = _of("not reported; 16 is what fits the printed batch into the printed 12 GB")
+    width: int = _of("not reported; 16 is what fits the printed batch into the 12 GB that the maker states for the printed GPU")
     levels: int = _of("Methods, CNN Model Architecture: 4 down-sampled blocks, 4 up-sampled blocks")
     convolutions_per_block: int = _of("not reported; 2, as in the cited U-Net")
     kernel: int = _of("Methods, CNN Model Architecture: 3 x 3 x 3 across the network")

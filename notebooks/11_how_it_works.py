@@ -146,7 +146,7 @@ lesson_play.ask("network", interactive)
 lesson.play(patient, lesson_learning.learning, steps=(60, 0, 60, 5))
 
 # %% [markdown]
-# Both curves fall, and part: what helps on one head only is learned, too. The article's network saw 295 patients and more than
+# Both curves fall, and part: what helps on one head only is learned, too. The article's network saw 295 examinations and more than
 # half a million updates.
 #
 # A large head does not fit into the memory at once, so the article cuts it into cubes. **Predict**: what goes wrong where two

@@ -87,8 +87,8 @@ audit.volume_question(run).round(2)
 
 # %% [markdown]
 # Read the row of BIANCA: its sensitivity and PPV make the typical volume too large by far more than the printed error, and
-# by just about ten times it. For the second reader a median error of one per cent would sit beside a quarter of the
-# voxels in dispute. That the sign went inside the root is a **hypothesis** of ours; the ratio of two medians is no
+# by just about ten times it. For the second reader a median error of one per cent would sit beside a third of the
+# voxels that either reader marked in dispute. That the sign went inside the root is a **hypothesis** of ours; the ratio of two medians is no
 # median of ratios, and only the on-line appendix could settle it.
 
 # %% [markdown]
@@ -115,8 +115,8 @@ audit.dilation_table(run, seen).round(3)
 # %% [markdown]
 # ## How wide was the network?
 #
-# The width of the first block is not printed; the memory of the printed graphics processor is (12 GB). The outputs of
-# the convolutions alone, which training must keep, for the printed patch and batch:
+# The width of the first block is not printed, nor is the memory of the graphics processor, but its name is (Titan Xp: 12 GB by
+# its maker). The outputs of the convolutions alone, which training must keep, for the printed patch and batch:
 
 # %%
 audit.widths().round(2)

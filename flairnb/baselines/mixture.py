@@ -51,8 +51,8 @@ def relabel(values: NDArray[np.floating], priors: NDArray[np.floating]) -> NDArr
     -------
     (n,) int array
         0, 1, 2. "CSF" that is brighter than the mean of grey matter is grey
-        matter (on FLAIR, CSF is dark); the last pass also weighs the classes
-        by their sizes.
+        matter (on FLAIR, CSF is dark); the last pass weighs the classes by
+        their sizes instead of the spatial priors.
     """
     log_prior = np.log(np.maximum(priors, _FLOOR))
     labels = np.argmax(priors, axis=0)
@@ -62,7 +62,7 @@ def relabel(values: NDArray[np.floating], priors: NDArray[np.floating]) -> NDArr
             break
         labels = new
     share = np.bincount(labels, minlength=3) / max(labels.size, 1)
-    last = log_prior + np.log(np.maximum(share, _FLOOR))[:, None] + _log_density(values, labels)
+    last = np.log(np.maximum(share, _FLOOR))[:, None] + _log_density(values, labels)
     return _as_flair(np.argmax(last, axis=0), values)
 
 

@@ -44,7 +44,9 @@ def prune(
         and specks are dropped; holes are filled and bright neighbours joined.
     """
     out = np.where(probability < FAINT, 0.0, probability)
-    out = ndimage.gaussian_filter(out, SMOOTH_FWHM_MM / 2.3548 / case.edge_mm) * case.brain
+    # Only what is left is smoothed: a trace of it in the voxels around would count as lesion in every step that follows.
+    smooth = ndimage.gaussian_filter(out, SMOOTH_FWHM_MM / 2.3548 / case.edge_mm)
+    out = np.where((out > 0) & case.brain, smooth, 0.0)
     out = drop_isolated(out)
     near = near_distance(outer_csf(labels, case), max(1, int(np.ceil(RIM_MM / case.edge_mm)))) * case.edge_mm <= RIM_MM
     out = drop_near(out, near)

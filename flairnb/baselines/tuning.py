@@ -34,12 +34,14 @@ def dice_at_cuts(scores: NDArray[np.floating], reference: NDArray[np.bool_], cut
     (n,) float array
         NaN where the reference is empty: such a case has no Dice to learn from.
     """
-    cuts = np.asarray(cuts, dtype=float)
+    scores = np.asarray(scores)
+    # In the scores' own precision, as a comparison with a number has it: a float32 of 26/40 is below 0.65 in float64.
+    cuts = np.asarray(cuts, dtype=scores.dtype if scores.dtype.kind == "f" else float)
     lesion = np.asarray(reference, dtype=bool)
     total = np.count_nonzero(lesion) + beyond
     if total == 0:
         return np.full(cuts.size, np.nan)
-    reached = np.searchsorted(cuts, np.asarray(scores, dtype=float), side="right")
+    reached = np.searchsorted(cuts, scores, side="right")
     called, hit = (_at_least(r, cuts.size) for r in (reached.ravel(), reached[lesion]))
     return 2.0 * hit / (called + total)
 

@@ -25,12 +25,12 @@ NOT_AVAILABLE: tuple[tuple[str, str, str], ...] = (
     (
         "Training cases of each disease",
         "275 diseased cases over 18 diseases (none of Susac syndrome)",
-        "shared out as evenly as the total allows",
+        "5 to 25 each, by how common the disease is in a tertiary archive; chosen",
     ),
     (
         "How diagnoses were confirmed, how the 20 healthy brains were matched by age",
         "from the electronic medical record; 'age-matched'",
-        "phantoms have their diagnosis by construction; healthy ages are drawn from the same range",
+        "phantoms have their diagnosis by construction; each healthy age is that of a random patient, give or take two years",
     ),
     (
         "How lesions were outlined by hand",

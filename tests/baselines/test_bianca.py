@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from flairnb.baselines.bianca import BORDER_MM, BiancaModel, curves, excluded, lesion_share, sample_points, segment, voxel_features
+from flairnb.baselines.bianca import BORDER_MM, CUTS, BiancaModel, curves, excluded, lesion_share, sample_points, segment, voxel_features
 from flairnb.baselines.tuning import dice_of
 
 
@@ -72,6 +72,15 @@ def test_curves_hold_a_dice_for_every_cut_with_and_without_mask(heads):
     share = lesion_share(case, model)
     assert found["no mask"][1] == pytest.approx(dice_of(share >= 0.7, lesion))
     assert found["exclusion mask"][2] == pytest.approx(dice_of((share >= 0.9) & ~excluded(case), lesion))
+
+
+def test_a_cut_means_the_same_mask_in_tuning_and_in_use(heads):
+    """26 of 40 neighbours are 0.65, but below it as a float32 that is compared in float64."""
+    model = fitted(heads[:2], neighbours=40)
+    case, lesion = heads[2]
+    found = curves(case, lesion, model)["no mask"]
+    used = [dice_of(segment(case, replace(model, cut=cut, masked=False)), lesion) for cut in CUTS]
+    np.testing.assert_allclose(found, used, atol=1e-12)
 
 
 def test_training_without_lesions_finds_none(heads):

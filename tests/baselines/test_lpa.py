@@ -83,6 +83,16 @@ def test_the_last_pass_weighs_the_classes_by_their_sizes():
     assert found[1100:].tolist() == [2, 1]
 
 
+def test_the_last_pass_asks_intensity_and_sizes_but_no_longer_the_place(rng):
+    """Dark voxels where the atlas knows no CSF: sulci of a shrunken brain. They are CSF by what they look like."""
+    truth = rng.choice(3, 20000, p=(0.1, 0.4, 0.5))
+    values = rng.normal(np.array([40, 110, 90])[truth], 6)
+    priors = np.full((3, truth.size), 0.1)
+    priors[truth, np.arange(truth.size)] = 0.8
+    values[:500], priors[:, :500] = 45.0, np.array([[1e-6], [0.5], [0.5]])
+    assert (relabel(values, priors)[:500] == 0).mean() > 0.95
+
+
 def brain_voxel(case, mni):
     place = case.mni(np.ones(case.brain.shape, bool)).reshape(*case.brain.shape, 3)
     return tuple(int(n) for n in np.unravel_index(np.linalg.norm(place - mni, axis=-1).argmin(), case.brain.shape))
@@ -126,6 +136,48 @@ def test_pruning_drops_specks(heads):
     values[i, j, k : k + 2] = values[i + 6, j, k : k + 4] = 0.5
     found = prune(values, np.zeros_like(values), np.where(case.brain, 3, 0), fine)
     assert not found[: i + 3].any() and (found[i + 6, j, k : k + 4] > 0.4).all()
+
+
+@pytest.mark.parametrize("edge", [1.0, 2.0])
+def test_pruning_does_at_fine_voxels_what_its_steps_do(heads, edge):
+    """Smoothing must not leave a trace around what is kept: each step asks whether a voxel is above 0."""
+    case, _ = heads[0]
+    affine = np.diag([edge, edge, edge, 1.0])
+    shape = (40, 36, 34)
+    fine = replace(case, grid=Grid(shape, affine), brain=np.ones(shape, bool), t1w=None, tissue=None)
+    labels, none = np.full(shape, 3), np.zeros(shape)
+    block = np.zeros(shape)
+    block[12:22, 12:22, 12:22] = 0.9
+    # A hole within a lesion is filled by its neighbours' mean.
+    holed = block.copy()
+    holed[17, 17, 17] = 0.05
+    assert prune(holed, none, labels, fine)[17, 17, 17] > 0.7
+    # Single voxels go, however sure they are and though others are near.
+    specks = none.copy()
+    specks[10, 10, 10] = specks[10, 10, 13] = specks[12, 11, 10] = 0.9
+    assert not prune(specks, none, labels, fine).any()
+    # Bright voxels in a shell around a lesion are joined, all but those that too few neighbours hold.
+    bright = none.copy()
+    bright[11:23, 11:23, 11:23] = 1.0
+    found = prune(block, bright, labels, fine) > 0
+    assert found[11, 14:20, 14:20].all() and found.sum() > 1400 and not found[bright == 0].any()
+    # Nothing is marked outside of what was there, where nothing bright is.
+    np.testing.assert_array_equal(prune(block, none, labels, fine) > 0, block > 0)
+
+
+def test_a_sure_lesion_at_the_rim_is_given_back_at_fine_voxels_too(heads):
+    """All but its innermost layer lies within 4 mm of outer CSF: by itself the rest would be too weak, so the whole comes back."""
+    case, _ = heads[0]
+    shape = (40, 36, 34)
+    brain = np.ones(shape, bool)
+    brain[:, :, :9] = False
+    fine = replace(case, grid=Grid(shape, np.diag([2.0, 2.0, 2.0, 1.0])), brain=brain, t1w=None, tissue=None)
+    values, labels = np.zeros(shape), np.where(brain, 3, 0)
+    values[10:16, 10:16, 10:13] = 0.9
+    labels[:, :, 9] = 1
+    assert (outer_csf(labels, fine) == (labels == 1)).all()
+    found = prune(values, np.zeros(shape), labels, fine)
+    np.testing.assert_array_equal(found > 0, values > 0)
 
 
 def test_pruning_steps_one_by_one():

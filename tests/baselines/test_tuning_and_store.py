@@ -19,6 +19,16 @@ def test_dice_at_cuts_equals_trying_each(rng):
     assert np.isnan(dice_at_cuts(scores, np.zeros_like(reference), cuts)).all()
 
 
+def test_a_share_is_compared_with_a_cut_in_its_own_precision():
+    """As ``scores >= cut`` does: every share of 40 neighbours against every cut, in float32 and float64."""
+    cuts = tuple(n / 20 for n in range(1, 20))
+    for kind in (np.float32, np.float64):
+        for n in range(41):
+            share = np.full((1, 1, 1), n / 40, kind)
+            expected = [float(share[0, 0, 0] >= kind(cut)) for cut in cuts]
+            assert dice_at_cuts(share, np.ones((1, 1, 1), bool), cuts).tolist() == expected, (kind, n)
+
+
 def test_the_best_mean_over_cases_with_lesions_is_chosen_once():
     dice = np.array([[0.1, 0.8, 0.2], [0.3, 0.2, 0.4], [np.nan] * 3])
     table = tuning_table("lpa", {"a": ((0.1, 0.2, 0.3), dice), "b": ((0.5,), np.array([[0.5], [0.5], [np.nan]]))})
