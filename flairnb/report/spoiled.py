@@ -218,7 +218,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         spoiled, n (results), median Dice and median expected Dice of patients
-        with a reader's mask, `unsure` and `warned` (number of results in which
+        with a reader's mask (an empty mask counts as 0 in both), `unsure` and `warned` (number of results in which
         the network, or anything, warned).
     """
     import pandas as pd
@@ -230,7 +230,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         scored = mine[mine["dice"].notna()]
         if len(mine):
             unsure, warned = int((mine["unsure"] == "yes").sum()), int((mine["warnings"] > 0).sum())
-            rows.append((name, len(mine), scored["dice"].median(), scored["expected_dice"].median(), unsure, warned))
+            rows.append((name, len(mine), scored["dice"].median(), scored["expected_dice"].fillna(0.0).median(), unsure, warned))
     return pd.DataFrame(rows, columns=["spoiled", "n", "median Dice", "median expected Dice", "network unsure", "any warning"])
 
 
