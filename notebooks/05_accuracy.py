@@ -98,8 +98,9 @@ accuracy.together(scores).round(4)
 
 # %% [markdown]
 # `difference` is the network's Dice minus the method's. The model takes one spread for all methods, so `se` is the same in every
-# row, while a t test takes each pair's own: the two can disagree. Missing scores can add to it. The last column is the smallest true difference, in SD, that a paired test of
-# this many patients would find in four of five studies.
+# row, while a t test takes each pair's own: the two can disagree. Missing scores can add to it. The last column is the smallest
+# true difference, in SD, that a paired test would find in four of five studies, with the patients whom both
+# methods have. Where differences are the same in every patient, nothing can be tested, and `note` says so.
 
 # %% [markdown]
 # ## Table 2

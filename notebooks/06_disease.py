@@ -113,8 +113,8 @@ disease.designed_for(scores).round(3)
 # ## Lesions with uneven signal
 #
 # The paper picked cases whose lesions are bright in one part and dark in another (necrosis, blood, fluid) and found that
-# they are outlined well. Nobody has picked ours: the cases with the largest relative spread of FLAIR signal inside the
-# lesions, borders left out, are taken, as many in a hundred as in the paper. Radiological convention: R is on the left.
+# they are outlined well. Nobody has picked ours: of the patients with a disease, those with the largest relative spread of FLAIR
+# signal inside the lesions, borders left out, are taken, as many in a hundred as in the paper. Radiological convention: R is on the left.
 
 # %%
 spread = run.save(disease.lesion_spread(run, scores), "tables/heterogeneous.tsv")

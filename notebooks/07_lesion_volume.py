@@ -91,7 +91,7 @@ run.keep(volume.agreement(scores), "volume_agreement")
 #
 # Dice, and the false discovery rate (share of the marked voxels that are no lesion). Marks as in the paper: an asterisk
 # where the network is better than a method with P < .01, not corrected; a hash for the second reader with P < .05. The
-# bins are ours, because the paper's can be read off its figure only.
+# bins are ours, because the paper's can be read off its figure only. A patient without any true lesion is in none of them.
 
 # %%
 tests = run.save(bin_tests(scores, "volume_bin"), "tables/volume_bins.tsv")

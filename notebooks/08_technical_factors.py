@@ -44,7 +44,8 @@ run
 # %% [markdown]
 # ## Figure 5A: scanner models
 #
-# Median Dice of the network by scanner model, models of one maker together. Every dot is a patient.
+# Median Dice of the network by scanner model, models of one maker together. Every dot is a patient. Healthy brains, and any
+# other patient without a true lesion, are left out of this whole chapter: their Dice is 0 or undefined on every scanner.
 
 # %%
 scores, lesions = results.load_scores(run)
@@ -54,7 +55,8 @@ run.keep(technical.by_model(models, cases), "dice_by_model")
 
 # %% [markdown]
 # A bar far from the dashed line with one dot in it is one patient, and more likely a small lesion than a bad scanner. In the
-# paper, too, five of the scanner models had a single validation case. A maker under several spellings is one here. Simulated
+# paper, too, five of the scanner models had a single validation case. A maker under several spellings is one here, and one that
+# is not given is taken from other patients of the same scanner model. Simulated
 # scanners differ in field strength, noise, slice thickness and timing, but not in the many ways in which real ones are odd.
 
 # %% [markdown]
@@ -63,7 +65,8 @@ run.keep(technical.by_model(models, cases), "dice_by_model")
 # As in the paper: one-way ANOVA over scanner models and over makers, two-sample two-tailed t tests for the three
 # factors with two groups. The paper does not say whether its t tests assume equal variances; the first P value does,
 # Welch's beside it does not. The last column is what the test could have found with 80% power: Cohen's f for ANOVA
-# (0.25 is called medium), Cohen's d for t tests (0.5 is called medium).
+# (0.25 is called medium), Cohen's d for t tests (0.5 is called medium). `statistic`, `difference` and `effect_size` of a t test
+# are above zero where the second group (3 T, 3D, outside) has the higher mean.
 
 # %%
 factors = run.save(factor_tests(cases), "tables/technical.tsv")
@@ -101,7 +104,7 @@ run.keep(technical.by_factor(cases, factors), "dice_by_factor")
 # ## After accounting for lesion size
 #
 # The effect of an outside hospital on Dice (ordinary least squares), alone, with the mean size of the patient's lesions
-# in the model, and with its logarithm, to which Dice is more nearly proportional.
+# in the model, and with its logarithm, to which Dice is more nearly proportional; all three on the same patients.
 
 # %%
 outside_adjusted(cases).round(3)

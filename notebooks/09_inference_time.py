@@ -36,6 +36,8 @@ out_dir: str = ""  # work folder; empty for the profile's folder under work
 overrides: str = ""  # settings to change; words of section.name and value, see 00_start_here
 
 # %%
+from IPython.display import display
+
 import flairnb
 from flairnb.report import bench_page, ledger, timing
 
@@ -72,7 +74,8 @@ run.keep(timing.chart(table, stages), "inference_time")
 stages.round(3)
 
 # %% [markdown]
-# The same by step. Brain extraction and registration work at a fixed coarse resolution and hardly depend on the
+# The same by step: a step that some patients did not need counts as 0 in them (`n`: how many had it), so that steps add up to the
+# mean of their method. Brain extraction and registration work at a fixed coarse resolution and hardly depend on the
 # profile; the network's step does.
 
 # %% [markdown]
@@ -94,9 +97,7 @@ bench_page.patients(measured).round(2)
 # `agreement` were measured in one run, so this is mostly the part before; `segment` came first, and shows what else there was):
 
 # %%
-bench_page.machine()
-
-# %%
+display(bench_page.machine())
 run.keep(bench_page.chart(measured), "benchmark")
 
 # %% [markdown]
@@ -116,9 +117,7 @@ bench_page.ratios(measured).round(2)
 # follows the ReLU, so it cannot be folded into the convolution before it; freezing the weights folds its own factors.
 
 # %%
-bench_page.tries(measured).round(4)
-
-# %%
+display(bench_page.tries(measured).round(4))
 bench_page.laws(measured).round(3)
 
 # %% [markdown]

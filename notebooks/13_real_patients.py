@@ -37,6 +37,8 @@ out_dir: str = ""  # work folder; empty for the profile's folder under work
 overrides: str = ""  # settings to change; words of section.name and value, see 00_start_here
 
 # %%
+from IPython.display import display
+
 import flairnb
 from flairnb.report import published_scores, real, real_errors, real_grid, real_record, real_trust, spoiled
 
@@ -85,9 +87,7 @@ real_trust.show(run, table)
 # warning from the expected Dice, or that nothing was found; `any warning`: also those from looking at the images.
 
 # %%
-spoiled.show()
-
-# %%
+display(spoiled.show())
 real.summarise(table)
 
 # %% [markdown]
@@ -159,11 +159,13 @@ real_record.training_summary()
 
 # %% [markdown]
 # Hours on two processor cores, not days on a graphics card. Later stages of training from these weights were tried and did not
-# help (`reports/robust/training.md`); whether far longer training would is not known. What is committed is what README and model
-# card quote; it changes only with a complete run of the `public` profile.
+# help (`reports/robust/training.md`); whether far longer training would is not known.
 
 # %%
 real_record.publish(run, table)
+
+# %% [markdown]
+# What is committed is what README and model card quote; it changes only with a complete run of the `public` profile.
 
 # %%
 run.finish(numbers=real.numbers(table))

@@ -94,7 +94,8 @@ summary.round(3)
 # `smallest_increase` of 0.3 on the log scale means: below 30% more, nobody can say that the lesions grew; on the plain scale it is
 # in ml. `increase_fraction` is that of the log scale in any case. The smaller, the better, but only
 # where Dice with the reader (`dice_first`) is good as well: a method that always marks the same wrong voxels repeats
-# perfectly. A few cases give a rough figure; its interval stands beside it. `not_found` counts measurements without lesion.
+# perfectly. A few cases give a rough figure; its interval stands beside it. `not_found`: how
+# many of these `measurements` are without any lesion.
 #
 # Real examinations differ in more than this: the patient lies otherwise, the brain mask is found anew, the scanner
 # is serviced. The true limit is larger than the one here.

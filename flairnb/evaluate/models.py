@@ -13,10 +13,13 @@ from flairnb.evaluate.summary import methods_in, usable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 #: Fewer cases than this give no mixed model: the variance between cases could not be told from anything.
 LEAST_CASES = 4
+#: Nothing in a score of 0-1 is known so exactly: what less is left of differences is none, and the search ends in a singular matrix.
+LEAST_LEFT = 1e-7
+NO_ERROR = "no error of the difference: too few cases have both methods, or cases hardly differ"
 MIXED_COLUMNS = ("method", "n", "difference", "se", "ci_low", "ci_high", "z", "p_value", "note")
 LINEAR_COLUMNS = ("term", "n", "coefficient", "se", "ci_low", "ci_high", "t", "p_value")
 
@@ -39,7 +42,8 @@ def mixed_model(scores: pd.DataFrame, against: str = "unet", value: str = "dice"
     -------
     DataFrame
         One row for each other method: `n` (cases), `difference`, `se`, `ci_low`, `ci_high`, `z`, `p_value`, `note`
-        (what statsmodels warned of). NaN with fewer than four cases.
+        (what statsmodels warned of, or why there is no model). NaN with fewer than four cases, and where every
+        difference is the same in all cases: nothing is left from which its error could be told.
 
     Notes
     -----
@@ -48,30 +52,51 @@ def mixed_model(scores: pd.DataFrame, against: str = "unet", value: str = "dice"
     """
     rows = usable(scores).dropna(subset=[value])
     others = [method for method in methods_in(rows) if method != against] if len(rows) else []
-    cases = int(rows["participant_id"].nunique())
-    blank = dict.fromkeys(MIXED_COLUMNS, np.nan)
-    if cases < LEAST_CASES or against not in set(rows["method"]):
-        note = f"needs {LEAST_CASES} cases and the method {against}"
-        return pd.DataFrame([blank | {"method": other, "n": cases, "note": note} for other in others], columns=list(MIXED_COLUMNS))
+    counts = rows.groupby("method")["participant_id"].nunique()
+    lacking = _lacking(rows, against, value)
+    if lacking:
+        return _without_model(others, counts, lacking)
     design = np.column_stack([np.ones(len(rows)), *[(rows["method"] == other).to_numpy(dtype=float) for other in others]])
-    fit, note = _fit_mixed(rows[value].to_numpy(dtype=float), design, rows["participant_id"].to_numpy())
+    try:
+        fit, errors, note = _fit_mixed(rows[value].to_numpy(dtype=float), design, rows["participant_id"].to_numpy())
+    except np.linalg.LinAlgError:
+        return _without_model(others, counts, "no solution: too few cases have more than one method")
     found = []
     for place, other in enumerate(others, start=1):
-        difference, se = -float(fit.fe_params[place]), float(fit.bse_fe[place])
+        difference, se = -float(fit.fe_params[place]), float(errors[place])
         low, high = difference - 1.959964 * se, difference + 1.959964 * se
-        n = int(rows.loc[rows["method"] == other, "participant_id"].nunique())
-        found.append((other, n, difference, se, low, high, difference / se if se > 0 else np.nan, float(fit.pvalues[place]), note))
+        z, said = (difference / se, note) if se > 0 else (np.nan, "; ".join(filter(None, (note, NO_ERROR))))
+        found.append((other, int(counts[other]), difference, se, low, high, z, float(fit.pvalues[place]), said))
     return pd.DataFrame(found, columns=list(MIXED_COLUMNS))
 
 
-def _fit_mixed(values: ArrayLike, design: ArrayLike, groups: ArrayLike) -> tuple[Any, str]:
+def _without_model(others: list[str], counts: pd.Series, note: str) -> pd.DataFrame:
+    blank = dict.fromkeys(MIXED_COLUMNS, np.nan) | {"note": note}
+    return pd.DataFrame([blank | {"method": other, "n": int(counts[other])} for other in others], columns=list(MIXED_COLUMNS))
+
+
+def _lacking(rows: pd.DataFrame, against: str, value: str) -> str:
+    """Return why no mixed model can be fitted, or nothing."""
+    if rows["participant_id"].nunique() < LEAST_CASES or against not in set(rows["method"]):
+        return f"needs {LEAST_CASES} cases and the method {against}"
+    values = rows[value].to_numpy(dtype=float)
+    effects = np.column_stack([pd.get_dummies(rows[name], dtype=float) for name in ("participant_id", "method")])
+    solved, _, rank, _ = np.linalg.lstsq(effects, values, rcond=None)
+    left = np.abs(values - effects @ solved).max()
+    return "every difference is the same in all cases" if len(values) > rank and left < LEAST_LEFT else ""
+
+
+def _fit_mixed(values: ArrayLike, design: ArrayLike, groups: ArrayLike) -> tuple[Any, NDArray[np.float64], str]:
+    """Return the fit, the standard errors of its fixed effects (NaN where the fit gives none), and what was warned of."""
     from statsmodels.regression.mixed_linear_model import MixedLM
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         # Powell's search needs no gradient: the others run into singular matrices where cases hardly differ.
         fit = MixedLM(values, design, groups=groups).fit(reml=True, method="powell")
-    return fit, "; ".join(sorted({str(warning.message).splitlines()[0] for warning in said}))
+    with np.errstate(invalid="ignore"):
+        errors = np.asarray(fit.bse_fe, dtype=float)
+    return fit, errors, "; ".join(sorted({str(warning.message).splitlines()[0] for warning in said}))
 
 
 def linear_model(values: ArrayLike, terms: Mapping[str, ArrayLike]) -> pd.DataFrame:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 NAN = float("nan")
-#: Differences between scores (0-1) that are rounding, not spread.
-ROUNDING = 1e-12
+#: Differences between scores (0-1) that are rounding, not spread; and the decimals that are none.
+ROUNDING, DIGITS = 1e-12, 12
 Statistic = Literal["median", "mean"]
 _STATISTICS: dict[str, Callable[..., NDArray[np.float64]]] = {"median": np.median, "mean": np.mean}
 
@@ -187,10 +187,11 @@ def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
 def wilcoxon(a: ArrayLike, b: ArrayLike) -> PairedTest:
     """Compare two methods in the same cases by the two-tailed Wilcoxon signed-rank test.
 
-    Equal pairs are dropped (Wilcoxon's rule). `p_value` is NaN when no pair differs.
+    Equal pairs are dropped (Wilcoxon's rule). `p_value` is NaN when no pair differs. What differs by rounding alone (0.3
+    - 0.2 and 0.2 - 0.1) is equal, and has the same rank.
     """
     a, b = _pairs(a, b)
-    difference = a - b
+    difference = np.round(a - b, DIGITS)
     statistic = p_value = NAN
     if np.any(difference != 0):
         result = stats.wilcoxon(difference[difference != 0])
@@ -215,7 +216,7 @@ def anova(groups: Mapping[str, ArrayLike]) -> GroupTest:
     kept = [values for values in map(_values, groups.values()) if values.size]
     n, k = sum(values.size for values in kept), len(kept)
     statistic = p_value = NAN
-    if k >= 2 and n > k and any(np.ptp(values) > 0 for values in kept):
+    if k >= 2 and n > k and any(np.ptp(values) > ROUNDING for values in kept):
         statistic, p_value = (float(value) for value in stats.f_oneway(*kept))
     return GroupTest("one-way ANOVA", n, k, statistic, p_value, float(max(k - 1, 0)), float(max(n - k, 0)))
 
@@ -227,7 +228,7 @@ def two_sample_t(a: ArrayLike, b: ArrayLike, equal_variance: bool = True) -> Gro
     """
     a, b = _values(a), _values(b)
     statistic = p_value = df = NAN
-    if a.size >= 2 and b.size >= 2 and (np.ptp(a) > 0 or np.ptp(b) > 0):
+    if a.size >= 2 and b.size >= 2 and max(np.ptp(a), np.ptp(b)) > ROUNDING:
         result = stats.ttest_ind(a, b, equal_var=equal_variance)
         statistic, p_value, df = float(result.statistic), float(result.pvalue), float(result.df)
     name = "two-sample t" if equal_variance else "Welch t"
@@ -237,7 +238,7 @@ def two_sample_t(a: ArrayLike, b: ArrayLike, equal_variance: bool = True) -> Gro
 def spearman(x: ArrayLike, y: ArrayLike) -> Correlation:
     """Return Spearman's rank correlation; NaN with fewer than three pairs or a constant side."""
     x, y = _pairs(x, y)
-    if x.size < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if x.size < 3 or min(np.ptp(x), np.ptp(y)) <= ROUNDING:
         return Correlation(x.size, NAN, NAN)
     result = stats.spearmanr(x, y)
     return Correlation(x.size, float(result.statistic), float(result.pvalue))
@@ -252,7 +253,7 @@ def fit_line(x: ArrayLike, y: ArrayLike) -> Line:
     2.0
     """
     x, y = _pairs(x, y)
-    if x.size < 3 or np.ptp(x) == 0:
+    if x.size < 3 or np.ptp(x) <= ROUNDING:
         return Line(x.size, NAN, NAN, NAN, NAN)
     result = stats.linregress(x, y)
     return Line(x.size, float(result.slope), float(result.intercept), float(result.rvalue) ** 2, float(result.pvalue))

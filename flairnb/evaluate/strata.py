@@ -68,11 +68,13 @@ def with_lesion_size(scores: pd.DataFrame, lesions: pd.DataFrame) -> pd.DataFram
     DataFrame
         The scores with `mean_lesion_ml`, `lesions`, `largest_lesion_ml`, `volume_bin`, `lesion_bin`,
         `false_positive_fraction` and `false_negative_fraction` (volume wrongly marked, and missed, over true volume).
+        A case without any true lesion has none of these: it is in no bin, not in the one of the smallest volumes.
     """
     table = usable(scores).merge(case_lesions(lesions), on="participant_id", how="left")
     table = add_bins(table, "reference_ml", TOTAL_EDGES_ML, "volume_bin")
     table = add_bins(table, "mean_lesion_ml", LESION_EDGES_ML, "lesion_bin")
     true = table["reference_ml"].where(table["reference_ml"] > 0)
+    table["volume_bin"] = table["volume_bin"].where(true.notna())
     overlap = table["sensitivity"] * true
     return table.assign(
         false_positive_fraction=(table["predicted_ml"] - overlap) / true,

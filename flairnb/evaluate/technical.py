@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from flairnb.cohort.diagnoses import HEALTHY
 from flairnb.cohort.table1 import maker_name, model_name
 from flairnb.evaluate.models import linear_model
 from flairnb.evaluate.power import detectable_d, detectable_f, detectable_r
@@ -38,21 +39,35 @@ class Against:
 def network_cases(scores: pd.DataFrame, method: str = "unet") -> pd.DataFrame:
     """Return the scored cases of one method, with Table 1's names of models and makers and the factors' groups as text.
 
+    Cases without any true lesion (healthy brains) are left out: their Dice is 0 or undefined on any scanner.
+
     Returns
     -------
     DataFrame
-        One row a case; `model`, `manufacturer`, `field`, `dimension` and `hospital` are "" where unknown.
+        One row a case; `model`, `manufacturer`, `field`, `dimension` and `hospital` are "" where unknown. A maker that is
+        not given is taken from the other cases of the model, if these name one.
     """
     rows = usable(scores)
     rows = rows[rows["method"] == method].copy()
+    for column, healthy in (("reference_ml", 0.0), ("diagnosis", HEALTHY.key)):
+        if column in rows:
+            rows = rows[rows[column] != healthy]
     for column in ("manufacturer", "model", "dimension", "hospital"):
         rows[column] = rows[column].fillna("").astype(str) if column in rows else ""
     rows["manufacturer"] = [maker_name(maker, model) for maker, model in zip(rows["manufacturer"], rows["model"], strict=True)]
     rows["model"] = rows["model"].map(model_name)
+    makers = _makers(rows)
+    rows["manufacturer"] = [maker or makers.get(model, "") for maker, model in zip(rows["manufacturer"], rows["model"], strict=True)]
     tesla = pd.to_numeric(rows["field_strength_t"], errors="coerce") if "field_strength_t" in rows else pd.Series(np.nan, rows.index)
     # Headers say 1.494 or 2.894 T where the maker says 1.5 or 3 T.
     rows["field"] = np.select([np.isclose(tesla, 1.5, atol=0.2), np.isclose(tesla, 3.0, atol=0.2)], ["1.5 T", "3 T"], "")
     return rows.reset_index(drop=True)
+
+
+def _makers(rows: pd.DataFrame) -> dict[str, str]:
+    """Return the maker of each model whose cases name just one."""
+    known = rows[(rows["manufacturer"] != "") & (rows["model"] != "")].drop_duplicates(["model", "manufacturer"])
+    return known.drop_duplicates("model", keep=False).set_index("model")["manufacturer"].to_dict()
 
 
 def by_model(cases: pd.DataFrame, training_models: pd.Series) -> pd.DataFrame:
@@ -103,7 +118,9 @@ def factor_tests(cases: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         One row a factor: `factor`, `test`, `groups`, `n`, `statistic`, `df`, `p_value`, `welch_p` (two groups, unequal
         variances), `difference` (second group's mean minus the first's), `effect_size` (Cohen's d; eta squared for
-        ANOVA) and `detectable` (the same, that 80% power would have found; Cohen's f for ANOVA).
+        ANOVA) and `detectable` (the same, that 80% power would have found; Cohen's f for ANOVA). `statistic`,
+        `difference` and `effect_size` of two groups have one sign. Where no test could be made, `df` is empty and all but
+        the counts and the difference is NaN.
     """
     rows = [
         _anova_row("scanner model", groups_of(cases, "model")),
@@ -120,8 +137,9 @@ def _anova_row(factor: str, groups: Mapping[str, NDArray[np.float64]]) -> tuple:
     test = anova(groups)
     sizes = [int(np.count_nonzero(~np.isnan(values))) for values in groups.values()]
     eta = _eta_squared(test)
-    df = f"{test.df_between:g}, {test.df_within:g}"
-    return factor, test.test, test.groups, test.n, test.statistic, df, test.p_value, NAN, NAN, eta, detectable_f(sizes)
+    tested = not np.isnan(test.p_value)
+    df, found = (f"{test.df_between:g}, {test.df_within:g}", detectable_f(sizes)) if tested else ("", NAN)
+    return factor, test.test, test.groups, test.n, test.statistic, df, test.p_value, NAN, NAN, eta, found
 
 
 def _eta_squared(test: GroupTest) -> float:
@@ -132,15 +150,13 @@ def _eta_squared(test: GroupTest) -> float:
 
 
 def _two_group_row(factor: str, first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple:
-    test, welch = two_sample_t(first, second), two_sample_t(first, second, equal_variance=False)
+    test, welch = two_sample_t(second, first), two_sample_t(second, first, equal_variance=False)
     a, b = first[~np.isnan(first)], second[~np.isnan(second)]
     difference = float(b.mean() - a.mean()) if a.size and b.size else NAN
-    sd = NAN
-    if a.size > 1 and b.size > 1:
+    df, d, found = "", NAN, NAN
+    if not np.isnan(test.p_value):
         sd = float(np.sqrt(((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / (a.size + b.size - 2)))
-    d = difference / sd if np.isfinite(sd) and sd > 0 else NAN
-    df = f"{test.df_within:g}"
-    found = detectable_d(a.size, b.size)
+        df, d, found = f"{test.df_within:g}", difference / sd, detectable_d(a.size, b.size)
     return factor, test.test, test.groups, test.n, test.statistic, df, test.p_value, welch.p_value, difference, d, found
 
 
@@ -156,13 +172,13 @@ def outside_adjusted(cases: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Rows of `flairnb.evaluate.models.linear_model` for the term "outside": alone, with the mean lesion size in ml
-        (the article's words), and with its logarithm (which fits Dice better); column `accounting for`.
+        (the article's words), and with its logarithm (which fits Dice better); column `accounting for`. All three are of
+        the same cases, those with a lesion size: otherwise the effect could change with the cases alone.
     """
-    known = cases[cases["hospital"] != ""]
+    known = cases[(cases["hospital"] != "") & (cases["mean_lesion_ml"] > 0)]
     outside = (known["hospital"] == "outside").to_numpy(dtype=float)
     size = known["mean_lesion_ml"].to_numpy(dtype=float)
-    logarithm = np.log10(np.where(size > 0, size, np.nan))
-    models = {"nothing": {}, "mean lesion size": {"size": size}, "log mean lesion size": {"size": logarithm}}
+    models = {"nothing": {}, "mean lesion size": {"size": size}, "log mean lesion size": {"size": np.log10(size)}}
     rows = [
         linear_model(known["dice"], {"outside": outside, **terms}).iloc[[0]].assign(**{"accounting for": name})
         for name, terms in models.items()

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
+from flairnb.evaluate.summary import methods_in
 from flairnb.present.charts import WHISKER, plain_log_labels
 from flairnb.present.style import drawing, legend_columns, look, new_figure
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -45,27 +46,30 @@ class Panel:
 def over_bins(panels: Sequence[Panel]) -> Figure:
     """Draw medians with one SEM over bins, one line a method, one panel beside the other (article, Figure 4B, C, E).
 
-    Methods are told apart by marker and dash, not by colour alone; the number of cases stands under each bin.
+    Methods are told apart by marker and dash, not by colour alone, and look the same in every panel of the figure; the
+    number of cases stands under each bin.
     """
+    methods = methods_in(pd.concat([panel.table[["method"]] for panel in panels]))
     with drawing():
         figure = new_figure(0.4 + 4.1 * len(panels), 3.9)
         handles = {}
         for place, panel in enumerate(panels, start=1):
             axes = figure.add_subplot(1, len(panels), place)
-            handles |= _lines(axes, panel)
+            handles |= _lines(axes, panel, methods)
         columns = legend_columns(list(handles), figure.get_figwidth())
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
     return figure
 
 
-def _lines(axes: Axes, panel: Panel) -> dict[str, object]:
+def _lines(axes: Axes, panel: Panel, methods: Sequence[str]) -> dict[str, object]:
     table = panel.table
     bins = _bins(table)
-    methods = table["method"].drop_duplicates().tolist()
     handles = {}
     for number, method in enumerate(methods):
         how = look(method, number)
         rows = table[table["method"] == method]
+        if rows.empty:
+            continue
         at = np.array([bins.index(str(name)) for name in rows["bin"]]) + (number - (len(methods) - 1) / 2) * 0.09
         line = {"color": "0.25", "ls": how.dash, "lw": 0.9, "marker": how.marker, "mfc": how.fill, "mec": "black", "mew": 0.7, "ms": 6}
         handles[how.label] = axes.errorbar(at, rows["median"], yerr=np.nan_to_num(rows["sem"]), **line, **WHISKER)

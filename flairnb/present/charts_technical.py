@@ -142,7 +142,7 @@ def seconds_by_method(table: pd.DataFrame, stages: pd.DataFrame, article: Mappin
     table : DataFrame
         `method`, `mean_s`, `sd_s`, `n`.
     stages : DataFrame
-        `method`, `stage`, `mean_s`.
+        `method`, `stage`, `mean_s` (over all cases of the method, so that the steps add up to the mean).
     article : mapping of method to (name, seconds, spread)
         The article's time that stands beside a method.
     """

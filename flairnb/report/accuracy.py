@@ -61,13 +61,16 @@ def together(scores: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The rows of `flairnb.evaluate.models.mixed_model`, with `detectable_sd`: the difference, in SD of the paired
-        differences, that a paired t test of these cases finds with 80% power.
+        differences, that a paired t test of the cases that both methods have finds with 80% power.
     """
     from flairnb.evaluate.models import mixed_model
     from flairnb.evaluate.power import detectable_dz
+    from flairnb.evaluate.summary import usable
 
     table = mixed_model(scores)
-    return table.assign(detectable_sd=[detectable_dz(int(n)) for n in table["n"]])
+    has = usable(scores).pivot(index="participant_id", columns="method", values="dice").notna()  # noqa: PD010
+    both = [int((has["unet"] & has[method]).sum()) if "unet" in has else 0 for method in table["method"]]
+    return table.assign(detectable_sd=[detectable_dz(n) for n in both])
 
 
 def order(scores: pd.DataFrame) -> Any:

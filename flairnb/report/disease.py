@@ -42,9 +42,9 @@ class Verdict:
     methods: tuple[str, ...]
 
 
-def diseased(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores of patients with a disease: a healthy brain is no diagnosis to test, to count or to draw."""
-    return scores[scores["diagnosis"] != HEALTHY.key]
+def diseased(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of patients with a disease: a healthy brain is no diagnosis to test, to count or to draw."""
+    return rows[rows["diagnosis"] != HEALTHY.key]
 
 
 def disease_tests(scores: pd.DataFrame) -> pd.DataFrame:
@@ -155,7 +155,7 @@ def designed_for(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def lesion_spread(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
-    """Rank the validation cases by the unevenness of the FLAIR signal inside their lesions.
+    """Rank the validation cases with a disease by the unevenness of the FLAIR signal inside their lesions.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def lesion_spread(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
 
     network = scores[scores["method"] == "unet"].set_index("participant_id")
     rows = []
-    for row in steps.read_cohort(run, "validation").to_dict("records"):
+    for row in diseased(steps.read_cohort(run, "validation")).to_dict("records"):
         if row["participant_id"] in network.index:
             case = views.native_case(run, row, ("manual",))
             spread = core_spread(case.image.data, case.masks["manual"], case.image.affine)
@@ -207,7 +207,7 @@ def numbers(run: Run, scores: pd.DataFrame, found: Verdict, spread: pd.DataFrame
         "diseases_better_than_one": _counted(found.better_than_one, found.tested),
         "diseases_better_than_both": _counted(found.better_than_both, found.tested),
         "diseases_like_reader": _counted(found.like_reader, found.reader_tested),
-        "diseases_not_highest": len(found.not_highest),
+        "diseases_not_highest": len(found.not_highest) if found.methods else float("nan"),
         "alpha": ALPHA,
         "susac_cases": int(susac.get("validation", 0)),
         "susac_training": int(susac.get("train", 0)),

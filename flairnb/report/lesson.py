@@ -281,7 +281,7 @@ def no_network() -> Any:
 
 
 def play(lesson: Lesson, draw: Callable[..., Any], **sliders: tuple[float, float, float, float]) -> Any:
-    """Return a picture with sliders, or the picture alone where nobody moves them.
+    """Return a picture with sliders, or the picture at their start values where nobody moves them.
 
     Parameters
     ----------
@@ -291,10 +291,10 @@ def play(lesson: Lesson, draw: Callable[..., Any], **sliders: tuple[float, float
     **sliders
         Name to (start, lowest, highest, step).
     """
-    if not lesson.interactive:
-        return draw(lesson)
-    from flairnb.report.lesson_play import with_sliders
+    from flairnb.report.lesson_play import WHOLE, with_sliders
 
+    if not lesson.interactive:
+        return draw(lesson, **{name: int(start) if name in WHOLE else start for name, (start, *_) in sliders.items()})
     return with_sliders(partial(draw, lesson), sliders)
 
 

@@ -27,6 +27,9 @@ KEY_ROWS = (
     "Spearman \N{GREEK SMALL LETTER RHO} of volumes",
 )
 
+#: Ends the name of Table 2's column of intervals.
+INTERVAL = ", 95% interval"
+
 
 def table2(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
     """Return the article's Table 2 beside ours, one header row, ready to be written.
@@ -52,9 +55,9 @@ def table2(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
     table.columns = [f"{method}, {source}" for method, source in table.columns]
     intervals = summary[summary["score"] == "dice"].set_index("method")
     unet = next(name for name in table.columns if name.startswith("U-Net") and name.endswith("ours"))
-    table[f"{unet}, 95% interval"] = ""
+    table[f"{unet}{INTERVAL}"] = ""
     low, high = intervals.loc["unet", ["ci_low", "ci_high"]]
-    table.loc["Dice, median", f"{unet}, 95% interval"] = f"{low:.2f} to {high:.2f}"
+    table.loc["Dice, median", f"{unet}{INTERVAL}"] = f"{low:.2f} to {high:.2f}"
     exact = {name: table[name].to_dict() for name in table.columns}
     table = table.round(3).rename_axis("measure").reset_index()
     table.attrs["exact"] = exact
@@ -80,10 +83,12 @@ def key_numbers(table: pd.DataFrame, simulated: bool = True) -> pd.DataFrame:
     rows = [row for row in table["measure"] if row in KEY_ROWS]
     columns: dict[str, Any] = {"Measure": [row.replace(", median", "") for row in rows]}
     for name in table.columns[1:]:
-        label, _, source = name.partition(", ")
+        if name.endswith(INTERVAL):
+            continue
+        # A method's own name may hold a comma: "LGA, kappa 0.3".
+        label, _, source = name.rpartition(", ")
         title = f"{label.removesuffix(SIMULATED)}: {mark}" if source == "ours" else f"Paper: {source.removeprefix('article ').strip('()')}"
-        if source == "ours" or source.startswith("article"):
-            columns[title] = [_shown(row, exact[name]) for row in rows]
+        columns[title] = [_shown(row, exact[name]) for row in rows]
     return pd.DataFrame(columns)
 
 

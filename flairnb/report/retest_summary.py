@@ -59,7 +59,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
         `within_sd` of the (log) volume with its 95% interval, `coefficient`,
         the smallest real change up and down (fractions on the log scale, else
         ml), `increase_fraction` (the smallest increase on the log scale, whatever
-        `scale` is), `not_found` (measurements without any lesion), Dice between
+        `scale` is), `not_found` (how many of `measurements` are without any lesion), Dice between
         repeat and first (median, lowest), Dice with the reader of the first
         (mean) and the lowest of any repeat.
     """
@@ -69,7 +69,8 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     fractions = repeatabilities(table, "log")
     for (source, method), value in repeatabilities(table).items():
         mine = table[(table["source"] == source) & (table["method"] == method) & (table["status"] == "ok")]
-        repeats = mine[~mine["repeat"].isin([FIRST, *NOT_DISTURBED])]
+        counted = mine[~mine["repeat"].isin(NOT_DISTURBED)]
+        repeats = counted[counted["repeat"] != FIRST]
         rows.append(
             {
                 "source": source,
@@ -84,7 +85,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
                 "smallest_increase": value.smallest_increase,
                 "smallest_decrease": value.smallest_decrease,
                 "increase_fraction": fractions[source, method].smallest_increase,
-                "not_found": int((mine["volume_ml"] == 0).sum()),
+                "not_found": int((counted["volume_ml"] == 0).sum()),
                 "dice_between_median": repeats["dice_between"].median(),
                 "dice_between_lowest": repeats["dice_between"].min(),
                 "dice_first": mine.loc[mine["repeat"] == FIRST, "dice"].mean(),
@@ -145,11 +146,12 @@ def chart(table: pd.DataFrame) -> Figure:
 
 
 def numbers(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the chapter's numbers."""
+    """Return the chapter's numbers; a run's own cases are counted as `cohort_cases` where they are patients, else as `simulated_cases`."""
     good = table[table["status"] == "ok"]
     counts = good.groupby("source")["participant_id"].nunique()
+    own = "cohort" if "cohort" in set(table["source"]) else "simulated"
     found: dict[str, Any] = {
-        "simulated_cases": int(counts.get("simulated", 0)),
+        f"{own}_cases": int(counts.get(own, 0)),
         "real_cases": int(counts.get("real", 0)),
         "failed": int((table["status"] != "ok").sum()),
         "measurements": len(good),

@@ -35,8 +35,8 @@ def by_training(table: pd.DataFrame) -> Figure:
 
     found = tests.against_training(table)
     line = found.line
-    note = f"r² = {line.r_squared:.3f}, P = {line.p_value:.2f}, {line.n} models"
-    return dice_by_training(table, line.slope, line.intercept, note if line.n >= 3 else f"{line.n} models: no line")
+    note = f"r² = {line.r_squared:.3f}, {_p_text(line.p_value)}, {line.n} models"
+    return dice_by_training(table, line.slope, line.intercept, note if line.p_value == line.p_value else f"{line.n} models: no line")
 
 
 def by_factor(cases: pd.DataFrame, table: pd.DataFrame) -> Figure:

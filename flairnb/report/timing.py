@@ -128,9 +128,20 @@ def summary(seconds: pd.DataFrame) -> pd.DataFrame:
 
 
 def stages(seconds: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and SD of each step by method, in the order of the work."""
-    table = seconds.groupby(["method", "stage"])["seconds"].agg(n="size", mean_s="mean", sd_s="std").reset_index()
-    in_order = table.sort_values("stage", key=_rank, kind="stable")
+    """Return mean and SD of each step by method, in the order of the work.
+
+    Returns
+    -------
+    DataFrame
+        `method`, `stage`, `n` (cases that had the step), `mean_s`, `sd_s`: over all cases of the method, 0 where one had
+        no such step, so that the steps of a method add up to its mean in `summary`.
+    """
+    wide = seconds.pivot(index=["method", "participant_id"], columns="stage", values="seconds")  # noqa: PD010
+    cells = wide.melt(value_name="seconds", ignore_index=False).reset_index()
+    cells["filled"] = cells["seconds"].fillna(0.0)
+    groups = cells.groupby(["method", "stage"])
+    table = groups.agg(n=("seconds", "count"), mean_s=("filled", "mean"), sd_s=("filled", "std")).reset_index()
+    in_order = table[table["n"] > 0].sort_values("stage", key=_rank, kind="stable")
     return in_order.sort_values("method", kind="stable", ignore_index=True)
 
 

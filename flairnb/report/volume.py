@@ -76,7 +76,8 @@ def by_total_volume(scores: pd.DataFrame, tests: pd.DataFrame) -> Figure:
     """Draw Dice and false discovery rate over total lesion volume (article, Figure 4B and C)."""
     from flairnb.present.charts_strata import Panel, over_bins
 
-    dice = Panel(_over(scores, "volume_bin", "dice"), "Dice, median ± 1 SEM", TOTAL_LABEL, "B", marks=_marks(tests, "volume_bin"))
+    marks = _marks(scores, tests, "volume_bin")
+    dice = Panel(_over(scores, "volume_bin", "dice"), "Dice, median ± 1 SEM", TOTAL_LABEL, "B", marks=marks)
     rate = Panel(_over(scores, "volume_bin", "false_discovery_rate"), "False discovery rate, median ± 1 SEM", TOTAL_LABEL, "C")
     return over_bins([dice, rate])
 
@@ -85,7 +86,7 @@ def by_lesion_size(scores: pd.DataFrame, tests: pd.DataFrame) -> Figure:
     """Draw Dice over the mean size of a case's lesions (article, Figure 4E)."""
     from flairnb.present.charts_strata import Panel, over_bins
 
-    marks = _marks(tests, "lesion_bin")
+    marks = _marks(scores, tests, "lesion_bin")
     return over_bins([Panel(_over(scores, "lesion_bin", "dice"), "Dice, median ± 1 SEM", SINGLE_LABEL, "E", marks=marks)])
 
 
@@ -105,7 +106,7 @@ def errors_by_lesion_size(scores: pd.DataFrame, lesions: pd.DataFrame) -> Figure
     panels = [
         Panel(wrong, "False positive / true volume", SINGLE_LABEL, limits=(0.0, 1.05 * top)),
         Panel(missed, "False negative / true volume", SINGLE_LABEL),
-        Panel(found.sort_values("method", kind="stable"), "Share of lesions found", "Volume of the lesion, ml (lesions)"),
+        Panel(found, "Share of lesions found", "Volume of the lesion, ml (lesions)"),
     ]
     return over_bins(panels)
 
@@ -178,9 +179,9 @@ def _over(scores: pd.DataFrame, by: str, value: str) -> pd.DataFrame:
     return summary.assign(bin=pd.Categorical(summary["bin"].astype(str), bin_labels(edges), ordered=True))
 
 
-def _marks(tests: pd.DataFrame, by: str) -> dict[str, str]:
+def _marks(scores: pd.DataFrame, tests: pd.DataFrame, by: str) -> dict[str, str]:
+    """Return the marks over each bin: of the methods that are drawn, and of no others."""
     from flairnb.evaluate.summary import significance_marks
 
-    methods = [method for method in tests["method"].unique() if method in ("manual2", "lga", "bianca")]
-    shown = tests[tests["method"].isin(methods)] if {"lga", "bianca"} & set(methods) else tests
+    shown = tests[tests["method"].isin(results.paper_columns(scores))]
     return {str(key): mark for key, mark in significance_marks(shown, by=by).items()}

@@ -9,6 +9,7 @@ import pytest
 from flairnb.evaluate.models import linear_model, mixed_model
 from flairnb.evaluate.statistics import two_sample_t
 
+NAN = float("nan")
 # Student's sleep data, as in R's data set `sleep`.
 SLEEP = {
     "a": [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0],
@@ -70,3 +71,29 @@ def test_a_difference_goes_away_when_its_cause_is_accounted_for():
 @pytest.mark.parametrize("terms", [{"am": [1.0, 1.0, 1.0, 1.0]}, {"am": [0.0, 1.0, np.nan, np.nan]}])
 def test_a_term_without_contrast_gives_nan(terms):
     assert math.isnan(linear_model([0.1, 0.2, 0.3, 0.5], terms)["p_value"].iloc[0])
+
+
+@pytest.mark.parametrize("lga", [[0.1, 0.2, 0.3, 0.5, 0.7], [0.05, 0.15, 0.25, 0.45, 0.65], [0.05, 0.15, 0.25, 0.45, np.nan]])
+def test_methods_that_differ_by_the_same_everywhere_leave_nothing_to_test(lga):
+    table = mixed_model(scores_of({"unet": [0.1, 0.2, 0.3, 0.5, 0.7], "lga": lga})).iloc[0]
+    assert table["note"] == "every difference is the same in all cases" and table["n"] == np.isfinite(lga).sum()
+    assert table[["difference", "se", "ci_low", "ci_high", "z", "p_value"]].isna().all()
+
+
+def test_a_copy_of_the_network_among_others_is_compared_all_the_same():
+    own = [0.1, 0.2, 0.3, 0.5, 0.7]
+    table = mixed_model(scores_of({"unet": own, "lga": own, "bianca": [0.1, 0.3, 0.1, 0.2, 0.4]})).set_index("method")
+    assert table.loc["lga", "difference"] == pytest.approx(0, abs=1e-9) and table.loc["bianca", "difference"] == pytest.approx(0.14)
+    nearly = mixed_model(scores_of({"unet": own, "lga": [value - 0.1 + 1e-9 * n**2 for n, value in enumerate(own)]})).iloc[0]
+    assert math.isnan(nearly["p_value"]) and nearly["note"]
+
+
+def test_a_difference_without_an_error_says_so_instead_of_a_warning():
+    table = mixed_model(scores_of({"unet": [0.1, 0.2, 0.3, 0.5, 0.6], "lga": [0.3] + [np.nan] * 4})).iloc[0]
+    assert table[["se", "z", "p_value"]].isna().all() and "no error of the difference" in table["note"]
+
+
+def test_methods_that_hardly_share_a_case_give_a_reason_instead_of_an_error():
+    found = {"unet": [0.10, 0.31, 0.09, NAN], "lga": [NAN, NAN, NAN, 0.19], "bianca": [NAN, NAN, 0.85, NAN]}
+    table = mixed_model(scores_of(found))
+    assert table["difference"].isna().all() and table["note"].str.startswith("no solution").all() and table["n"].tolist() == [1, 1]

@@ -182,3 +182,22 @@ def test_wrong_arguments_are_refused():
         paired_t([0.1], [0.1, 0.2])
     with pytest.raises(InputError, match="median"):
         bootstrap_interval([0.1, 0.2], seed=0, statistic="mode")
+
+
+def test_rounding_is_no_spread_between_groups():
+    a, b = [0.3, 0.1 * 3], [0.6, 0.6]  # 0.1 * 3 is 0.30000000000000004
+    assert a[0] != a[1]
+    assert math.isnan(anova({"a": a, "b": b}).p_value) and math.isnan(two_sample_t(a, b).p_value)
+    assert math.isnan(two_sample_t(a, b, equal_variance=False).p_value)
+    assert math.isnan(spearman([0.3, 0.1 * 3, 0.3], [1.0, 2.0, 3.0]).rho) and math.isnan(
+        fit_line([0.3, 0.1 * 3, 0.3], [1.0, 2.0, 3.0]).slope
+    )
+
+
+def test_wilcoxon_sees_ties_and_equal_pairs_through_rounding():
+    a, d = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.3, 0.2]), np.array([0.1, 0.1, -0.1, 0.1, 0.2, -0.2, 0.2])
+    assert len(set(np.abs(a - (a - d)))) > 2  # by rounding, ties of d are none here
+    assert wilcoxon(a, a - d).p_value == pytest.approx(stats.wilcoxon(d).pvalue, rel=1e-12)
+    equal = wilcoxon([0.3, 0.5, 0.6], [0.1 * 3, 0.4, 0.7])
+    assert (equal.statistic, equal.p_value) == (1.5, 1.0)  # two pairs are left, one each way, with the mean of ranks 1 and 2
+    assert math.isnan(wilcoxon([0.3, 0.3], [0.1 * 3, 0.3]).p_value)

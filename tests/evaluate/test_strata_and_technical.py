@@ -92,12 +92,12 @@ def test_a_maker_under_several_spellings_is_one_bar_with_its_own_dots(sized):
     some = sized[(sized["method"] == "unet")].head(7)
     spelled = some.assign(
         manufacturer=["SIEMENS", "Siemens", "Siemens  Healthineers", "", "hitachi", "HITACHI ", ""],
-        model=["Skyra", "MAGNETOM Skyra", "skyra", "Skyra", "Echelon", "Echelon", "Echelon"],
+        model=["Skyra", "MAGNETOM Skyra", "skyra", "Skyra", "Echelon", "Echelon", "Oasis"],
     )
     cases = technical.network_cases(spelled)
     models = technical.by_model(cases, pd.Series(["Skyra", "Echelon"]))
     assert models[["manufacturer", "model", "n"]].to_numpy().tolist() == [
-        ["", "Echelon", 1],
+        ["", "Oasis", 1],
         ["Hitachi", "Echelon", 2],
         ["Siemens", "Skyra", 4],
     ]
@@ -161,3 +161,70 @@ def test_a_tiny_cohort_gives_nan_and_no_error(fabricated):
     assert strata.disease_medians(few)["n"].tolist() == [1, 1, 1]
     none = technical.network_cases(sized[sized["method"] == "nobody"])
     assert technical.factor_tests(none)["n"].sum() == 0 and technical.by_model(none, pd.Series(dtype=str)).empty
+
+
+@pytest.fixture
+def with_healthy(rng):
+    """Twenty patients, half of them from outside, and six healthy brains at home in which the network marked something."""
+    rows = [(f"d{n}", "MSA", 0.7 + rng.normal(0, 0.05), "home" if n < 10 else "outside", 1 + rng.uniform(), 1.0) for n in range(20)]
+    rows += [(f"h{n}", "HEALTHY", 0.0, "home", np.nan, 0.0) for n in range(6)]
+    columns = ["participant_id", "diagnosis", "dice", "hospital", "mean_lesion_ml", "reference_ml"]
+    table = pd.DataFrame(rows, columns=columns).assign(method="unet", status="ok", predicted_ml=0.5, sensitivity=0.5)
+    return table.assign(field_strength_t=np.where(table["hospital"] == "home", 3.0, 1.5), model=["A", "B"] * 13, manufacturer="Acme")
+
+
+def test_healthy_brains_are_in_no_test_of_the_scanner(with_healthy):
+    ill = with_healthy[with_healthy["diagnosis"] != "HEALTHY"]
+    pd.testing.assert_frame_equal(technical.network_cases(with_healthy), technical.network_cases(ill))
+    empty = with_healthy.assign(diagnosis="MSA")  # a patient in whom the reader marked nothing is in the same position
+    assert technical.factor_tests(technical.network_cases(empty))["n"].max() == 20
+
+
+def test_the_effect_of_an_outside_hospital_is_always_of_the_same_cases(with_healthy):
+    cases = with_healthy.assign(mean_lesion_ml=with_healthy["mean_lesion_ml"].where(with_healthy["participant_id"] != "d0"))
+    table = technical.outside_adjusted(cases).set_index("accounting for")
+    assert table["n"].tolist() == [19, 19, 19]
+    known = cases[cases["mean_lesion_ml"] > 0]
+    outside = known["hospital"] == "outside"
+    by_hand = known.loc[outside, "dice"].mean() - known.loc[~outside, "dice"].mean()
+    assert table.loc["nothing", "coefficient"] == pytest.approx(by_hand)
+
+
+def test_a_healthy_brain_is_not_in_the_bin_of_the_smallest_volumes(with_healthy):
+    lesions = pd.DataFrame([(f"d{n}", "manual", 1.0) for n in range(20)], columns=["participant_id", "method", "volume_ml"])
+    sized = strata.with_lesion_size(with_healthy.drop(columns="mean_lesion_ml"), lesions)
+    assert sized["volume_bin"].value_counts()["≤ 3"] == 20 and sized["volume_bin"].cat.ordered
+    assert sized.loc[sized["diagnosis"] == "HEALTHY", "volume_bin"].isna().all()
+
+
+def test_difference_statistic_and_effect_size_have_one_sign():
+    first, second = np.array([0.9, 0.8, 0.85, 0.8]), np.array([0.3, 0.4, 0.35, 0.2])
+    row = technical._two_group_row("field strength", first, second)
+    statistic, difference, effect = row[4], row[8], row[9]
+    assert difference == pytest.approx(-0.525) and statistic < 0
+    assert statistic == pytest.approx(effect * math.sqrt(4 * 4 / 8))  # t = d sqrt(n1 n2 / (n1 + n2))
+
+
+def test_where_no_test_is_made_nothing_was_detectable():
+    few = technical._two_group_row("hospital", np.array([0.5, 0.6, 0.7]), np.array([0.4]))
+    same = technical._two_group_row("hospital", np.array([0.3, 0.1 * 3]), np.array([0.6, 0.6]))
+    one = technical._anova_row("scanner model", {"A": np.array([0.5, 0.6, 0.7])})
+    alike = technical._anova_row("scanner model", {"A": np.array([0.3, 0.1 * 3]), "B": np.array([0.6, 0.6])})
+    for row in (few, same, one, alike):
+        assert row[5] == "" and all(math.isnan(row[place]) for place in (4, 6, 7, 9, 10)), row
+    assert few[8] == pytest.approx(-0.2)
+
+
+def test_a_model_whose_maker_is_not_always_given_is_one_bar_as_it_is_one_group():
+    dice = [0.9, 0.8, 0.4, 0.3, 0.5, 0.6]
+    rows = pd.DataFrame({"participant_id": list("abcdef"), "method": "unet", "status": "ok", "dice": dice})
+    rows = rows.assign(model=["Echelon"] * 4 + ["Oasis"] * 2, manufacturer=["Hitachi", "Hitachi", np.nan, "", "Hitachi", "Fuji"])
+    cases = technical.network_cases(rows)
+    models = technical.by_model(cases, pd.Series(["Echelon"] * 7))
+    assert models[["manufacturer", "model", "n", "training"]].to_numpy().tolist()[1:] == [
+        ["Hitachi", "Echelon", 4, 7],
+        ["Hitachi", "Oasis", 1, 0],
+    ]
+    # Two makers of one name are not guessed between.
+    unknown = technical.network_cases(rows.assign(manufacturer=["", "", "", "", "Hitachi", "Fuji"]))
+    assert unknown["manufacturer"].tolist()[:4] == [""] * 4

@@ -6,7 +6,7 @@ import pytest
 
 from flairnb.evaluate import strata, technical
 from flairnb.present import charts_audit, charts_strata, charts_technical
-from flairnb.present.style import second_reader, to_png
+from flairnb.present.style import look, second_reader, to_png
 from flairnb.report import disease, volume
 from flairnb.report import technical as chapter
 
@@ -148,3 +148,44 @@ def test_audit_charts_draw():
     rows = [("step", choice, f"sub-{n}", 0.1 * n) for choice in ("32", "48") for n in range(3)]
     figure = charts_audit.choices(pd.DataFrame(rows, columns=["ablation", "choice", "participant_id", "dice"]))
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["32", "48"]
+
+
+def test_a_method_looks_the_same_in_every_panel_as_in_the_legend(fabricated):
+    names = {"lga": "tool b", "lga03": "tool a"}
+    rows = fabricated.scores[fabricated.scores["method"].isin(["manual2", "unet", *names])]
+    lesions = fabricated.lesions.drop(columns=["found_by_bianca", "found_by_lpa", "found_by_threshold"])
+    lesions = lesions.rename(columns={f"found_by_{old}": f"found_by_{new}" for old, new in names.items()})
+    sized = strata.with_lesion_size(rows.assign(method=rows["method"].replace(names)), lesions)
+    figure = volume.errors_by_lesion_size(sized, lesions)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["Reader 2", "U-Net", "tool a", "tool b"]
+    for axes in figure.axes:
+        looks = [(c.lines[0].get_marker(), c.lines[0].get_markerfacecolor()) for c in axes.containers]
+        assert looks == [
+            (how.marker, how.fill) for how in (look(name, place) for place, name in enumerate(["manual2", "unet", "tool a", "tool b"]))
+        ]
+    found = strata.detection_by_size(lesions)
+    shares = found.loc[found["method"] == "tool b", "found"].tolist()
+    assert figure.axes[2].containers[3].lines[0].get_ydata().tolist() == shares
+
+
+def test_marks_are_of_the_methods_that_are_drawn(rng):
+    rows = []
+    for n in range(12):
+        base = 0.7 + rng.normal(0, 0.05)
+        for method, more in (("unet", 0), ("shipped", 0.1), ("lpa", 0.1), ("threshold", -0.3)):
+            rows.append((f"s{n}", method, "ok", base + more + rng.normal(0, 0.01), 2.0, 2.0, 0.6, 0.1))
+    columns = ["participant_id", "method", "status", "dice", "reference_ml", "predicted_ml", "sensitivity", "false_discovery_rate"]
+    lesions = pd.DataFrame([(f"s{n}", "manual", 2.0) for n in range(12)], columns=["participant_id", "method", "volume_ml"])
+    sized = strata.with_lesion_size(pd.DataFrame(rows, columns=columns), lesions)
+    tests = strata.bin_tests(sized, "volume_bin")
+    assert tests.set_index("method").loc["threshold", "significant"]
+    figure = volume.by_total_volume(sized, tests)
+    assert "Plain threshold" not in [text.get_text() for text in figure.legends[0].get_texts()] and "*" not in "".join(texts(figure))
+
+
+def test_a_small_p_value_is_never_written_as_nought():
+    models = pd.DataFrame({"manufacturer": "Siemens", "model": list("abcde"), "n": 1, "sem": np.nan})
+    steep = models.assign(median=[0.1, 0.2, 0.3, 0.4, 0.5001], training=[1, 2, 3, 4, 5])
+    assert any(text.endswith("P < .001, 5 models") for text in texts(chapter.by_training(steep)))
+    assert "5 models: no line" in texts(chapter.by_training(steep.assign(training=3)))

@@ -128,3 +128,12 @@ def test_the_still_says_whose_volume_its_title_gives(oblique_affine):
         measure=lambda name: "4.62 ml in 6 lesions",
     )
     assert review.still(session).texts[0].get_text() == "sub-7, U-Net: 4.62 ml in 6 lesions (simulated)"
+
+
+def test_a_method_with_a_comma_in_its_name_is_on_the_first_page(run, fabricated):
+    scores = fabricated.scores[fabricated.scores["method"].isin(["unet", "lga03"])]
+    table = results.table2(run, scores)
+    key = results.key_numbers(table).set_index("Measure")
+    assert key.columns.tolist() == ["U-Net: phantom (simulated)", "Paper: CNN", "LGA, kappa 0.3: phantom (simulated)", "Paper: LST"]
+    median = scores.loc[scores["method"] == "lga03", "dice"].median()
+    assert key.loc["Dice", "LGA, kappa 0.3: phantom (simulated)"] == results.half_up(median, 2)

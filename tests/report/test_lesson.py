@@ -176,3 +176,13 @@ def test_the_hunts_answer_is_folded_away_in_a_saved_page(patient):
     page = lesson_play.fold(lesson_doubt.hunt(patient, reveal=True), "Reveal").data
     assert page.startswith("<details><summary>") and "data:image/png;base64," in page and "<script" not in page
     assert lesson_doubt.hunt(patient)._repr_png_() != lesson_doubt.hunt(patient, reveal=True)._repr_png_()
+
+
+def test_where_nobody_moves_the_sliders_the_picture_is_at_their_start(patient):
+    drawn = lesson.play(patient, lambda _, **values: values, larger_mm=(2.0, -2.0, 4.0, 1.0), steps=(60.0, 0.0, 60.0, 5.0))
+    assert drawn == {"larger_mm": 2.0, "steps": 60} and isinstance(drawn["steps"], int)
+    # As section 5 of the lesson says: the second reader's outlines lie farther out, so the bias is above zero.
+    shown = lesson.play(patient, lesson_doubt.readers, larger_mm=(2.0, -2.0, 4.0, 1.0))
+    label = next(text.get_text() for text in shown.axes[1].get_legend().get_texts() if text.get_text().startswith("bias"))
+    same = lesson_doubt.readers(patient, 2.0).axes[1].get_legend().get_texts()
+    assert label.startswith("bias +") and label in [text.get_text() for text in same]

@@ -17,6 +17,7 @@ from scipy import stats
 
 from flairnb.evaluate.cohort import CohortScores
 from flairnb.evaluate.ledger import Measured
+from flairnb.evaluate.power import detectable_dz
 from flairnb.evaluate.strata import bin_tests
 from flairnb.evaluate.summary import compare_methods
 from flairnb.evaluate.technical import factor_tests, network_cases, outside_adjusted
@@ -372,3 +373,53 @@ def test_a_border_moves_by_millimetres_not_by_voxels(oblique_affine):
     assert not outwards[10, 10, 6]  # 5 mm along k: none
     inwards = ablation.moved_border(mask, -2.0, oblique_affine)
     assert inwards.sum() < mask.sum() and (inwards & ~mask).sum() == 0 and inwards[10, 10, 3]
+
+
+def test_the_share_of_uneven_cases_is_of_those_with_a_disease(run, monkeypatch, rng):
+    people = [(f"d{n}", "MSA") for n in range(20)] + [(f"h{n}", "HEALTHY") for n in range(20)]
+    cohort = pd.DataFrame(people, columns=["participant_id", "diagnosis"])
+    mask = np.zeros((14, 13, 6), dtype=bool)
+    mask[2:10, 2:10, 1:5] = True
+    image = SimpleNamespace(data=rng.uniform(50, 100, mask.shape), affine=np.diag([0.9, 1.1, 5.0, 1.0]))
+
+    def case(_, row, __):
+        return SimpleNamespace(image=image, masks={"manual": mask if row["diagnosis"] == "MSA" else np.zeros_like(mask)})
+
+    monkeypatch.setattr(steps, "read_cohort", lambda _, split=None: cohort)
+    monkeypatch.setattr(views, "native_case", case)
+    spread = disease.lesion_spread(run, cohort.assign(method="unet", dice=0.5))
+    assert len(spread) == 20 and spread["heterogeneous"].sum() == round(20 * 16 / 92) == 3
+
+
+def test_where_no_method_was_compared_none_is_said_to_be_higher(run, scores, cohort):
+    alone = scores[scores["method"].isin(["unet", "manual2"])]
+    spread = pd.DataFrame({"dice": [0.9], "heterogeneous": [True]})
+    numbers = disease.numbers(run, alone, disease.verdict(alone, disease.disease_tests(alone)), spread)
+    book = ledger.make_ledger([], run.work_dir, numbers, "06").set_index("id")
+    assert math.isnan(numbers["diseases_not_highest"]) and math.isnan(book.loc["disease.not_highest", "ours"])
+    both = disease.numbers(run, scores, disease.verdict(scores, disease.disease_tests(scores)), spread)
+    assert isinstance(both["diseases_not_highest"], int)
+
+
+def test_steps_add_up_to_the_mean_though_some_cases_lack_one():
+    rows = [("A", "unet", "read", 1.0), ("A", "unet", "register", 10.0), ("A", "unet", "network", 3.0)]
+    rows += [("B", "unet", "read", 1.0), ("B", "unet", "network", 3.0), ("B", "lga", "its own steps", 7.0)]
+    seconds = pd.DataFrame(rows, columns=["participant_id", "method", "stage", "seconds"])
+    table, stages = timing.summary(seconds), timing.stages(seconds)
+    shown = stages.set_index(["method", "stage"])
+    assert shown.index.tolist() == [("lga", "its own steps"), ("unet", "read"), ("unet", "register"), ("unet", "network")]
+    assert shown.loc[("unet", "register"), ["n", "mean_s"]].tolist() == [1, 5.0]
+    assert stages.groupby("method")["mean_s"].sum().to_dict() == table.set_index("method")["mean_s"].to_dict() == {"lga": 7.0, "unet": 9.0}
+    bars = timing.chart(table, stages).axes[1].patches
+    assert max(bar.get_x() + bar.get_width() for bar in bars) == pytest.approx(9.0)
+    assert timing.stages(seconds.head(0)).empty
+
+
+def test_what_a_paired_test_could_find_depends_on_the_patients_of_both_methods(rng):
+    lga = rng.uniform(0.3, 0.6, 30)
+    wide = {"lga": lga, "unet": np.where(np.arange(30) < 8, lga + rng.normal(0.1, 0.05, 30), np.nan)}
+    rows = [(f"s{n}", method, "ok", value) for method, values in wide.items() for n, value in enumerate(values)]
+    table = accuracy.together(pd.DataFrame(rows, columns=["participant_id", "method", "status", "dice"]))
+    assert table.loc[0, "n"] == 30 and table.loc[0, "detectable_sd"] == pytest.approx(detectable_dz(8))
+    only = accuracy.together(pd.DataFrame(rows, columns=["participant_id", "method", "status", "dice"]).query("method == 'lga'"))
+    assert math.isnan(only.loc[0, "detectable_sd"])

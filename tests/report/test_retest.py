@@ -230,3 +230,15 @@ def test_absent_sessions_are_said_in_a_sentence(monkeypatch, tmp_path):
     assert sessions.numbers(sessions.compare_sessions(run, table({}))) == {}
     run.settings.profile = "smoke"
     assert "left out" in sessions.compare_sessions(run, table({})).data
+
+
+def test_not_found_is_counted_among_the_measurements():
+    found = retest_summary.summarise(table({"a": [0.0] * 8, "b": [0.0] + [5.0] * 7}, kinds=tuple(REPEATS))).iloc[0]
+    assert (found["measurements"], found["not_found"]) == (2 * (1 + len(DISTURBED)), 1 + len(DISTURBED) + 1)
+
+
+def test_a_hospitals_own_cases_are_counted_and_not_called_simulated():
+    both = pd.concat([table({"a": [10, 10, 11], "b": [10, 10, 6]}, source="cohort"), table({"c": [1, 1, 1]}, source="real")])
+    numbers = retest_summary.numbers(both)
+    assert (numbers["cohort_cases"], numbers["real_cases"]) == (2, 1) and "simulated_cases" not in numbers
+    assert retest_summary.numbers(table({"a": [10, 10, 11]}))["simulated_cases"] == 1
