@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ DESCRIPTION = b"flairnb: research and teaching only, not for clinical use"
 
 # Label maps of whole brains hold up to some 200 structures; an image given as a mask holds far more values.
 _MAX_LABELS = 256
+# Labels to 1300 in scaled 16-bit integers, to 5 in 8-bit ones, are not farther from whole numbers.
+_LABEL_ERROR = 0.01
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,8 @@ def read_mask(path: str | os.PathLike, like: Image | None = None, what: str = "m
     Returns
     -------
     (I, J, K) bool array
-        True where the file is above zero: 0/1, 0/255 and label maps all serve.
-        An all-zero mask is allowed.
+        True where the file is above zero: 0/1, 0/255 and label maps all serve,
+        in scaled integers too. An all-zero mask is allowed.
 
     Raises
     ------
@@ -131,28 +134,41 @@ def read_mask(path: str | os.PathLike, like: Image | None = None, what: str = "m
     data = read_voxels(image, path, what)
     if not np.isfinite(data).all():
         raise InputError(f"{what}: expected 0 and 1, found NaN or infinite voxels in {path.name}. Export it again.")
-    mask = data > 0
-    _check_labels(data, data[mask], f"in {path.name}", what)
+    return _outline(data, f"in {path.name}", what)
+
+
+def _outline(data: NDArray[np.float32], where: str, what: str) -> NDArray[np.bool_]:
+    """Mark what is above zero; refuse what is no mask: negative values, fractions, or as many values as an image has.
+
+    Scaled integers hold labels with a small error, and a background that is
+    not quite 0: whole numbers are meant by what lies near them.
+    """
+    labels = np.round(data)
+    is_whole = bool(labels.any()) and bool((np.abs(data - labels) <= _LABEL_ERROR).all())
+    if (labels if is_whole else data).min(initial=0) < 0:
+        raise InputError(f"{what}: expected 0 and 1, found values down to {data.min():g} {where}. Give a mask.")
+    mask = (labels if is_whole else data) > 0
+    positive = data[mask]
+    if positive.size == 0 or (positive == positive[0]).all():
+        return mask
+    if not is_whole:
+        raise InputError(f"{what}: expected 0 and 1, found fractions {where}: a probability map? Cut it at a threshold first.")
+    if (n := np.unique(labels[mask]).size) > _MAX_LABELS:
+        raise InputError(f"{what}: expected 0 and 1, or labels, found {n} different values {where}: an image? Give a mask.")
     return mask
 
 
-def _check_labels(data: NDArray[np.float32], positive: NDArray[np.float32], where: str, what: str) -> None:
-    """Refuse what is no mask: negative values, fractions, or as many values as an image has."""
-    if data.min(initial=0) < 0:
-        raise InputError(f"{what}: expected 0 and 1, found values down to {data.min():g} {where}. Give a mask.")
-    if positive.size == 0 or (positive == positive[0]).all():
-        return
-    if not (positive == np.round(positive)).all():
-        raise InputError(f"{what}: expected 0 and 1, found fractions {where}: a probability map? Cut it at a threshold first.")
-    if (n := np.unique(positive).size) > _MAX_LABELS:
-        raise InputError(f"{what}: expected 0 and 1, or labels, found {n} different values {where}: an image? Give a mask.")
-
-
 def image_sha256(path: str | os.PathLike) -> str:
-    """Return the SHA-256 of an image's file; of the one with the voxels where header and voxels lie in two (.hdr, .img)."""
+    """Return the SHA-256 of an image's file; of the hashes of both where header and voxels lie in two (.hdr, .img)."""
     path = Path(path)
-    voxels = path.with_name(re.sub(r"\.hdr(?=(\.gz)?$)", ".img", path.name, flags=re.IGNORECASE))
-    return sha256_file(voxels if voxels.is_file() else path)
+    if not re.search(r"\.(hdr|img)(\.gz)?$", path.name, flags=re.IGNORECASE):
+        return sha256_file(path)
+    import nibabel as nib
+
+    # Where nibabel looks for the other file, capitals included.
+    pair = nib.Nifti1Pair.filespec_to_file_map(path)
+    hashes = [sha256_file(pair[which].filename) for which in ("header", "image") if Path(pair[which].filename).is_file()]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def write_image(path: str | os.PathLike, data: NDArray, like: Image, dtype: DTypeLike = np.float32) -> Path:

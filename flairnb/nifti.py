@@ -28,10 +28,8 @@ _MIN_VOXEL_FRACTION = 0.1
 # Deflate never packs more than 1032 bytes into one.
 _MAX_PACKING = 1040
 _FORMS_APART_MM = 1.0
-_FORM_FIELDS = (
-    "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
-    "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z",
-)  # fmt: skip
+_SFORM_FIELDS = ("sform_code", "srow_x", "srow_y", "srow_z")
+_QFORM_FIELDS = ("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 
 
 def open_nifti(path: Path, what: str) -> nib.spatialimages.SpatialImage:
@@ -89,10 +87,9 @@ def orientation_notes(header: nib.Nifti1Header, what: str) -> tuple[str, ...]:
         return (f"{what}: the header holds no orientation (sform and qform code 0): left and right, front and back may be exchanged",)
     if not all(codes.values()):
         return ()
-    try:
-        sform, qform = header.get_sform(), header.get_qform()
-    except ValueError:
-        return (f"{what}: the header's qform is no rotation; its sform was used",)
+    sform, qform = header.get_sform(), _qform(header)
+    if qform is None:
+        return (f"{what}: the header's qform is no rotation, or not of finite numbers; its sform was used",)
     if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
         return (f"{what}: the header's sform and qform disagree about left and right; the sform was used. Check the side of every lesion",)
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in header.get_data_shape()[:3]], indexing="ij")).reshape(3, -1)
@@ -103,11 +100,29 @@ def orientation_notes(header: nib.Nifti1Header, what: str) -> tuple[str, ...]:
 
 
 def copy_forms(source: nib.Nifti1Header, target: nib.Nifti1Header) -> None:
-    """Repeat a header's placement field by field: sform, qform, their codes, voxel edges and units."""
-    for name in _FORM_FIELDS:
+    """Repeat a header's placement field by field: sform, qform, their codes, voxel edges and units.
+
+    A qform that places nothing, and edges that are no numbers, are not
+    repeated: the qform's code is 0 then, the edges stay the target's own.
+    """
+    is_placed = _qform(source) is not None
+    for name in _SFORM_FIELDS:
         target[name] = source[name]
-    target["pixdim"][:4] = source["pixdim"][:4]
+    for name in _QFORM_FIELDS:
+        target[name] = source[name] if is_placed else 0
+    if np.isfinite(source["pixdim"][:4]).all():
+        target["pixdim"][:4] = source["pixdim"][:4]
     target["xyzt_units"] = source["xyzt_units"]
+
+
+def _qform(header: nib.Nifti1Header) -> NDArray[np.float64] | None:
+    """Return a header's qform, (4, 4), whatever its code; None if it is no rotation or not finite."""
+    try:
+        with np.errstate(all="ignore"):
+            qform = header.get_qform()
+    except ValueError:
+        return None
+    return qform if np.isfinite(qform).all() else None
 
 
 def _check_file(path: Path, what: str) -> None:

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from flairnb.errors import EnvironmentProblem, FlairnbError, InputError, WorkFailed
 from flairnb.images import Image, read_image
-from flairnb.nifti import copy_forms
+from flairnb.nifti import orientation_notes
 from flairnb.prepare.dicom_geometry import Frame, Stack, WayBack, way_back
-from flairnb.prepare.dicom_headers import quiet_pydicom
+from flairnb.prepare.dicom_headers import quiet_pydicom, read_number
 from flairnb.prepare.dicom_series import Series
 
 if TYPE_CHECKING:
     import nibabel as nib
+    from pydicom import Dataset
 
 _SECONDS = 600.0
 # Rescaled values go through float32 on one way and float64 on the other.
@@ -31,8 +32,10 @@ _SAME_VALUE = 1e-3
 # Lossy pixels come out of two decoders with small differences.
 _SAME_DECODED = 0.02
 # One volume, uncompressed, whatever differs between slices (they have been shown to make one); no names from headers, no
-# defaults of the user, plain rescaling, no turning.
-_OPTIONS = ("-g", "i", "-b", "n", "-ba", "y", "-c", "", "-z", "n", "-x", "i", "-p", "n", "-m", "y", "-d", "0", "-w", "1", "-f", "volume")
+# defaults of the user, no turning.
+_OPTIONS = ("-g", "i", "-b", "n", "-ba", "y", "-c", "", "-z", "n", "-x", "i", "-m", "y", "-d", "0", "-w", "1", "-f", "volume")
+# Plain rescaling takes the first slice's for all.
+_PLAIN, _SLICE_BY_SLICE = ("-p", "n"), ("-p", "y")
 
 
 def find_dcm2niix() -> str:
@@ -70,39 +73,65 @@ def convert(series: Series, stack: Stack, name: str, what: str) -> tuple[Image, 
     Returns
     -------
     image : Image
-        Its header holds the placement and nothing else.
+        Its header holds the placement, by the positions of all slices, and
+        nothing else.
     way : WayBack
         From the image's grid to the source slices.
 
     Raises
     ------
     InputError
-        The pixels cannot be decoded, are cut off, or differ from the source's.
+        The pixels cannot be decoded, are cut off, differ from the source's, or
+        are rescaled frame by frame in a multi-frame object.
     GeometryError
         The volume does not lie on the source slices.
     EnvironmentProblem, WorkFailed
         dcm2niix is missing, or took too long.
     """
-    program = find_dcm2niix()
+    program, rescaling = find_dcm2niix(), _rescaling(series, stack, what)
     with tempfile.TemporaryDirectory(prefix="flairnb-dicom-") as folder:
-        made = _run(program, series, Path(folder), what)
+        made = _run(program, series, Path(folder), what, rescaling)
         try:
             image = read_image(made, what)
         except FlairnbError as error:
             raise type(error)(str(error).replace(str(made), made.name).replace(made.name, f"series {series.label}")) from error
     way = way_back(stack, image.shape, image.affine)
     _check_values(series, stack, way(image.data), what)
-    return replace(image, header=_plain_header(image), path=Path(name)), way
+    header = _plain_header(image.shape, way.affine(stack))
+    return replace(image, affine=header.get_sform(), header=header, path=Path(name), notes=orientation_notes(header, what)), way
 
 
-def _run(program: str, series: Series, folder: Path, what: str) -> Path:
+def _rescaling(series: Series, stack: Stack, what: str) -> tuple[str, str]:
+    """Return the option that rescales the pixels as the headers say."""
+    with quiet_pydicom() as pydicom:
+        tags = ["RescaleSlope", "RescaleIntercept", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"]
+        headers = {path: pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags) for path in series.files}
+        found = {_rescale(headers[frame.path], frame.index) for frame in stack.frames}
+    if len(found) > 1 and len(headers) == 1:
+        raise InputError(
+            f"{what}: expected one rescaling for all frames of a multi-frame object, found {len(found)} in {series}: dcm2niix would "
+            "convert it wrongly. Export the series as single-frame images."
+        )
+    return _PLAIN if len(found) == 1 else _SLICE_BY_SLICE
+
+
+def _rescale(header: Dataset, index: int) -> tuple[float, float]:
+    """Return slope and intercept of a frame; 1 and 0 where none are given."""
+    if "PerFrameFunctionalGroupsSequence" in header:
+        groups = (header.PerFrameFunctionalGroupsSequence[index], *header.get("SharedFunctionalGroupsSequence", ()))
+        header = next((g.PixelValueTransformationSequence[0] for g in groups if "PixelValueTransformationSequence" in g), header)
+    slope, intercept = (read_number(header, name) for name in ("RescaleSlope", "RescaleIntercept"))
+    return 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+
+
+def _run(program: str, series: Series, folder: Path, what: str, rescaling: tuple[str, str]) -> Path:
     """Run dcm2niix on a folder of links to the series' files; what it says names the patient and is not repeated."""
     source, target = folder / "in", folder / "out"
     source.mkdir()
     target.mkdir()
     for n, path in enumerate(series.files):
         (source / f"{n:06d}.dcm").symlink_to(path.absolute())
-    command = [program, *_OPTIONS, "-o", str(target), str(source)]
+    command = [program, *_OPTIONS, *rescaling, "-o", str(target), str(source)]
     environment = {"HOME": str(folder), "TMPDIR": str(folder), "PATH": os.defpath, "LC_ALL": "C"}
     try:
         done = subprocess.run(
@@ -161,20 +190,18 @@ def _pixels(pydicom: Any, frame: Frame) -> NDArray[np.float64]:
     pixels = np.asarray(pixel_array(frame.path, index=frame.index if multi else None), dtype=float)
     if not multi:
         return np.asarray(apply_rescale(pixels, header), dtype=float)
-    for groups in (header.PerFrameFunctionalGroupsSequence[frame.index], *header.get("SharedFunctionalGroupsSequence", ())):
-        if "PixelValueTransformationSequence" in groups:
-            rescale = groups.PixelValueTransformationSequence[0]
-            return pixels * float(rescale.RescaleSlope) + float(rescale.RescaleIntercept)
-    return pixels
+    slope, intercept = _rescale(header, frame.index)
+    return pixels * slope + intercept
 
 
-def _plain_header(image: Image) -> nib.Nifti1Header:
+def _plain_header(shape: Sequence[int], affine: NDArray[np.float64]) -> nib.Nifti1Header:
     """Return a header with the placement alone; the converter's own holds the time of the examination."""
     import nibabel as nib
 
     plain = nib.Nifti1Header()
-    plain.set_data_shape(image.shape)
+    plain.set_data_shape(shape)
     plain.set_data_dtype(np.float32)
-    if image.header is not None:
-        copy_forms(image.header, plain)
+    plain.set_xyzt_units("mm")
+    plain.set_qform(affine, "scanner")
+    plain.set_sform(affine, "scanner")
     return plain

@@ -115,6 +115,13 @@ class WayBack:
         """Return a (I, J, K) array as (slice, row, column)."""
         return np.flip(np.transpose(data, self.axes), self.flips)
 
+    def affine(self, stack: Stack) -> NDArray[np.float64]:
+        """Return the volume's (4, 4) voxel-to-RAS matrix, mm, as the positions of all slices have it."""
+        index = np.diag([0.0, 0.0, 0.0, 1.0])  # of the volume to that of the source
+        for n, axis in enumerate(self.axes):
+            index[n, axis], index[n, 3] = (-1, stack.shape[n] - 1) if n in self.flips else (1, 0)
+        return stack.affine @ index
+
 
 def way_back(stack: Stack, shape: Sequence[int], affine: ArrayLike) -> WayBack:
     """Return the way from a converted volume to its source slices.
@@ -130,31 +137,55 @@ def way_back(stack: Stack, shape: Sequence[int], affine: ArrayLike) -> WayBack:
     Raises
     ------
     GeometryError
-        Not every voxel of the volume lies on the pixel of a source slice.
+        Not every voxel of the volume belongs to the pixel of a source slice.
+
+    Notes
+    -----
+    A converter takes the distance of the slices from two of them, whose
+    positions are rounded. So the volume has to lie on the slice at one end of
+    the stack, and its distance to be right as far as positions are: far from
+    that end it may lie beside its slices (see :meth:`WayBack.affine`).
     """
     source = np.array(stack.shape)
-    matrix = np.linalg.inv(np.asarray(affine, dtype=float)) @ stack.affine  # source index to volume index
-    turned = np.round(matrix[:3, :3])
+    volume = np.asarray(affine, dtype=float)
+    turned = np.round(np.linalg.inv(_directions(volume)) @ _directions(stack.affine))
     fits = np.array_equal(np.abs(turned).sum(0), [1, 1, 1]) and np.array_equal(np.abs(turned).sum(1), [1, 1, 1])
     axes = tuple(int(a) for a in np.abs(turned).argmax(0)) if fits else (0, 1, 2)
-    flips = tuple(n for n in range(3) if turned[axes[n], n] < 0)
-    expected = np.zeros(3)
-    for n in flips:
-        expected[axes[n]] = source[n] - 1
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in source], indexing="ij")).reshape(3, -1)
-    off = np.abs((matrix[:3, :3] - turned) @ corners + (matrix[:3, 3] - expected)[:, None]).max()
-    if not fits or tuple(shape[a] for a in axes) != tuple(source) or off > _OFF_VOXEL:
+    way = WayBack(axes, tuple(n for n in range(3) if turned[axes[n], n] < 0))
+    off = _off_voxels(stack, way, volume)
+    step_mm = float(np.linalg.norm(stack.affine[:3, 0]))
+    is_on = off[1:].max() <= _OFF_VOXEL and off[0].min() <= _OFF_VOXEL
+    is_even = abs(float(np.linalg.norm(volume[:3, axes[0]])) - step_mm) <= _position_tolerance(step_mm)
+    is_whole = tuple(shape[a] for a in axes) == tuple(source)
+    if not (fits and is_on and is_even and is_whole):
+        beside = "turned against them" if not fits else f"up to {min(off.max(), 1e3):.2f} voxels beside them" if is_whole else "another one"
         raise GeometryError(
             f"DICOM: expected a converted volume on the pixels of its {source[0]} slices of {source[1]} x {source[2]}, found shape "
-            f"{tuple(int(n) for n in shape)}, up to {min(off, 1e3):.2f} voxels beside them. Convert it by hand and give the NIfTI file."
+            f"{tuple(int(n) for n in shape)}, {beside}. Convert it by hand and give the NIfTI file."
         )
-    return WayBack(axes, flips)
+    return way
+
+
+def _directions(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    return affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+
+
+def _off_voxels(stack: Stack, way: WayBack, affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far a volume lies beside its source, voxels: (3, 2) for the source's axes, in its first and last slice."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in stack.shape], indexing="ij")).reshape(3, -1)
+    found, expected = (np.linalg.inv(matrix) @ stack.affine for matrix in (affine, way.affine(stack)))
+    off = np.abs((found - expected)[:3] @ np.vstack([corners, np.ones(8)]))
+    return off[list(way.axes)].reshape(3, 2, 4).max(axis=2)
+
+
+def _position_tolerance(step_mm: float) -> float:
+    return max(_POSITION_MM, _POSITION_FRACTION * step_mm)
 
 
 def _even_step(positions: NDArray[np.float64], normal: NDArray[np.float64]) -> NDArray[np.float64]:
     along = np.diff(positions @ normal)
     usual = float(np.median(along))
-    tolerance = max(_POSITION_MM, _POSITION_FRACTION * usual)
+    tolerance = _position_tolerance(usual)
     if along.min() < tolerance:
         raise GeometryError("several images at one slice position")
     step = (positions[-1] - positions[0]) / (len(positions) - 1)

@@ -129,14 +129,14 @@ def _header(path: Path, pydicom: Any) -> Dataset | None:
                 return None
             stream.seek(0)
             header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(_TAGS))
-        _drop_damaged(header)
+        drop_damaged(header)
         # A DICOMDIR has no series.
         return header if header.get("SOPInstanceUID") and header.get("SeriesInstanceUID") else None
     except Exception:  # whatever a damaged file makes the parser raise: the file is no DICOM file for us, and is counted
         return None
 
 
-def _drop_damaged(header: Dataset) -> None:
+def drop_damaged(header: Dataset) -> None:
     """Drop the values that cannot be parsed; they are parsed on access, and would fail where nobody expects it."""
     for tag in list(header.keys()):
         try:
@@ -276,7 +276,8 @@ def _series(  # noqa: PLR0913 - one series, all that is known of it
         spin_echo="GR" not in scanning and _text(header, "EchoPulseSequence").upper() != "GRADIENT",
         is_3d=_text(header, "MRAcquisitionType").upper() == "3D",
         contrast=_has_agent(header),
-        diffusion="DIFFUSION" in contrast or any(read_number(h, "DiffusionBValue") is not None for _, h in group),
+        # Structural series of some scanners carry a b-value of 0.
+        diffusion="DIFFUSION" in contrast or any((read_number(h, "DiffusionBValue") or 0) > 0 for _, h in group),
         slices=len(frames) or len(group),
         orientation=orientation,
         spacing_mm=spacing,

@@ -24,8 +24,11 @@ def tame(data: NDArray, low: float = 0.5, high: float = 99.5) -> NDArray[np.floa
 
     Some exports wrap negative voxels to the top of the unsigned range (65535):
     such voxels become background. Limits are percentiles of the voxels above
-    the lowest intensity (see `lift`), so that neither a factor nor a constant
-    added to the image changes the result.
+    the lowest intensity (see `lift`): no factor changes the result, and no
+    constant that lifts or lowers the image by more than 5% of its range. A
+    smaller one is taken for noise or overshoot, and changes the result where
+    it changes which voxels are above 0: an empty background that is lifted
+    counts for the percentiles, noise that is lowered below 0 does not.
 
     A few voxels cut off at the end of that range, fat or vessels, become
     background too: in three public T1w 0.03 to 0.11% of the image. Left bright

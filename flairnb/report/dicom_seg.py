@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flairnb.errors import EnvironmentProblem, InputError, WorkFailed
 from flairnb.prepare.dicom_geometry import Stack
-from flairnb.prepare.dicom_headers import quiet_pydicom
+from flairnb.prepare.dicom_headers import drop_damaged, quiet_pydicom
 from flairnb.provenance import atomic_path, versions
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 NOT_CLINICAL = "Research and teaching only, not for clinical use"
 _SERIES_NUMBER = 9800
+# Fields that the standard lets be empty, but not absent.
+_NEVER_ABSENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber")
+_SEXES = ("M", "F", "O", "")
 
 
 @dataclass(frozen=True)
@@ -34,19 +37,55 @@ class Algorithm:
 def read_source(stack: Stack) -> list[Dataset]:
     """Read the full headers of the source, in the order of its slices; one dataset of a multi-frame object.
 
-    Dates and times that are none are emptied: a segmentation cannot repeat them.
+    What a segmentation cannot repeat as it stands is mended: absent fields,
+    dates, times and sexes that are none become empty, texts go over to UTF-8,
+    and all slices get one orientation and the distance that their positions
+    have (`stack` has shown that they agree). That distance stands for a
+    thickness that is not given, too.
     """
     with quiet_pydicom() as pydicom:
-        from pydicom.valuerep import DA, TM
-
         source = [pydicom.dcmread(path, stop_before_pixels=True) for path in dict.fromkeys(f.path for f in stack.frames)]
         for image in source:
-            for name, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
-                try:
-                    kind(image.get(name) or "")
-                except ValueError:
-                    image[name].value = ""
+            drop_damaged(image)
+            _mend_texts(image)
+            _mend_places(image, source[0], f"{np.linalg.norm(stack.affine[:3, 0]):.10g}")
         return source
+
+
+def _mend_texts(image: Dataset) -> None:
+    from pydicom.valuerep import DA, TM
+
+    for name in _NEVER_ABSENT:
+        if name not in image:
+            setattr(image, name, "")
+    for name, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
+        try:
+            kind(image.get(name) or "")
+        except ValueError:
+            image[name].value = ""
+    if image.PatientSex not in _SEXES:
+        image.PatientSex = ""
+    image.decode()
+    image.SpecificCharacterSet = "ISO_IR 192"
+
+
+def _mend_places(image: Dataset, first: Dataset, distance_mm: str) -> None:
+    from pydicom import Dataset
+
+    measures = image
+    if "PerFrameFunctionalGroupsSequence" in image:
+        if not image.get("SharedFunctionalGroupsSequence"):
+            image.SharedFunctionalGroupsSequence = [Dataset()]
+        shared, frame = image.SharedFunctionalGroupsSequence[0], image.PerFrameFunctionalGroupsSequence[0]
+        for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+            if name in frame:  # highdicom looks for them in what all frames share
+                shared[name] = frame[name]
+        measures = shared.PixelMeasuresSequence[0]
+    else:
+        image.ImageOrientationPatient = first.ImageOrientationPatient
+    measures.SpacingBetweenSlices = distance_mm
+    if not measures.get("SliceThickness"):  # readers refuse a segmentation without one
+        measures.SliceThickness = distance_mm
 
 
 def check_source(source: Sequence[Dataset], stack: Stack) -> None:

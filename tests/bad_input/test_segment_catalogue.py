@@ -277,6 +277,11 @@ GEOMETRY = [
     Row("axes almost parallel", lambda b: b.save(sform_code=1, srow_y=[4, 0.01, 0, 0], srow_x=[4, 0.02, 0, 0]), "singular one"),
     Row("quaternion that is no rotation", lambda b: b.save(sform_code=0, qform_code=1, quatern_b=9), "FLAIR: expected"),
     Row("the same beside an sform", lambda b: b.save(sform_code=1, qform_code=1, quatern_b=9), note="qform is no rotation"),
+    Row("NaN in the qform", lambda b: b.save(sform_code=1, qform_code=1, quatern_c=np.nan), note="not of finite numbers"),
+    Row("NaN in the qform's offset", lambda b: b.save(sform_code=1, qform_code=1, qoffset_y=np.nan), note="not of finite numbers"),
+    Row("infinite qform", lambda b: b.save(sform_code=1, qform_code=1, qoffset_z=np.inf), note="not of finite numbers"),
+    Row("NaN edges beside an sform", lambda b: b.save(sform_code=1, qform_code=1, pixdim=[1, np.nan, 3.5, 6.5] + [0] * 4), note="finite"),
+    Row("NaN in the only qform", lambda b: b.save(sform_code=0, qform_code=1, quatern_c=np.nan), "singular one"),
     Row("sform and qform differ", lambda b: forms(b, shifted(b.affine, 17)), note="differ by up to 17 mm"),
     Row("sform and qform mirror each other", lambda b: forms(b, mirrored(b.affine)), note="disagree about left and right"),
     Row("sform only", lambda b: forms(b, qcode=0)),
@@ -383,8 +388,22 @@ def test_it_works_on_exactly_the_inputs_grid(row, bench, rooms, capsys, fault):
         assert made.shape == source.shape[:3]
         assert b"not for clinical use" in made.header["descrip"].item()
         np.testing.assert_allclose(made.affine, source.affine, rtol=1e-6, atol=1e-6)
-        for key in ("sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "quatern_b", "qoffset_x"):
-            np.testing.assert_array_equal(made.header[key], np.asarray(source.header[key], made.header[key].dtype))
+        assert np.isfinite(made.header["pixdim"]).all()
+        for key in (
+            "sform_code",
+            "qform_code",
+            "srow_x",
+            "srow_y",
+            "srow_z",
+            "quatern_b",
+            "quatern_c",
+            "qoffset_x",
+            "qoffset_y",
+            "qoffset_z",
+        ):
+            # A qform that places nothing is not handed on.
+            repeated = 0 if "qform is no rotation" in notes and key.startswith("q") else source.header[key]
+            np.testing.assert_array_equal(made.header[key], np.asarray(repeated, made.header[key].dtype))
     lesion = np.asarray(nib.load(out / f"{stem}_label-lesion_desc-unet_mask.nii.gz").dataobj) > 0
     data = np.squeeze(np.asarray(source.dataobj, np.float64))
     truth = data > data.min() + 0.6 * (data.max() - data.min())

@@ -174,3 +174,77 @@ def test_the_hash_of_an_image_is_that_of_the_file_with_its_voxels(tmp_path, rng,
         assert image_sha256(tmp_path / f"{name}.hdr") == image_sha256(tmp_path / f"{name}.img")
         found.add(image_sha256(tmp_path / f"{name}.hdr"))
     assert len(found) == 2 and (tmp_path / "b.hdr").read_bytes() == (tmp_path / "c.hdr").read_bytes()
+
+
+@pytest.mark.parametrize("capitals", [False, True])
+@pytest.mark.parametrize("given", [".hdr", ".img"])
+def test_the_hash_of_a_pair_knows_both_of_its_files(given, capitals, tmp_path, rng, oblique_affine):
+    def pair(name, data, affine):
+        path = tmp_path / name / "FLAIR.img"
+        path.parent.mkdir()
+        nib.save(nib.Nifti1Pair(data, affine), path)
+        if capitals:
+            for suffix in (".img", ".hdr"):
+                path.with_suffix(suffix).rename(path.with_name(f"FLAIR{suffix.upper()}"))
+        return path.with_name(f"FLAIR{given.upper() if capitals else given}")
+
+    data, moved = rng.random((5, 6, 7)), oblique_affine @ np.diag([1, 1, 1.1, 1])
+    pairs = {"a": (data, oblique_affine), "same": (data, oblique_affine), "voxels": (data + 1, oblique_affine), "place": (data, moved)}
+    hashes = {}
+    for name, (voxels, affine) in pairs.items():
+        path = pair(name, voxels, affine)
+        np.testing.assert_allclose(read_image(path).data, voxels, rtol=1e-6)  # the file that is hashed is the one that is read
+        hashes[name] = image_sha256(path)
+    assert hashes["a"] == hashes["same"] and len(set(hashes.values())) == 3
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(np.int16, 1), (np.int16, 2), (np.int16, 200), (np.uint16, 2), (np.uint8, 2), (np.uint8, 5)])
+def test_labels_stored_as_scaled_integers_are_labels(dtype, top, tmp_path, rng, oblique_affine):
+    labels = rng.integers(0, top + 1, SHAPE)
+    step = top / (np.iinfo(dtype).max - np.iinfo(dtype).min)
+    stored = np.round(labels / step + np.iinfo(dtype).min).astype(dtype)
+    image = nib.Nifti1Image(stored, oblique_affine)
+    nib.save(image, tmp_path / "m.nii")
+    content = bytearray((tmp_path / "m.nii").read_bytes())
+    content[112:120] = np.array([step, -np.iinfo(dtype).min * step], "<f4").tobytes()  # scl_slope, scl_inter
+    (tmp_path / "m.nii").write_bytes(bytes(content))
+    values = nib.load(tmp_path / "m.nii").get_fdata()
+    assert 0 < np.abs(values - labels).max() < 0.01
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.nii"), labels > 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((0, 0.5, 1), "probability map"),
+        ((0, 0.98, 1), "probability map"),
+        ((0, 0.0007, 0.0031), "probability map"),  # near 0, and yet no label of theirs
+        ((0, 1, -0.5), "values down to -0.5"),
+        ((0, 1, 2, -1), "values down to -1"),
+        ((0, 0.0007, -0.0009), "values down to -0.0009"),
+    ],
+)
+def test_what_is_near_no_whole_number_is_no_mask(values, words, tmp_path, oblique_affine):
+    nib.save(nib.Nifti1Image(np.resize(np.array(values, np.float32), SHAPE), oblique_affine), tmp_path / "m.nii")
+    with pytest.raises(InputError, match=words):
+        read_mask(tmp_path / "m.nii")
+
+
+@pytest.mark.parametrize(
+    "spoil", [{"quatern_b": np.nan}, {"qoffset_z": np.inf}, {"pixdim": [1, np.nan, 1, 1, 0, 0, 0, 0]}, {"quatern_b": 9}]
+)
+def test_a_qform_that_places_nothing_is_noted_and_not_handed_on(spoil, flair, tmp_path):
+    image = nib.load(flair)
+    for name, value in {"vox_offset": 352, **spoil}.items():
+        image.header[name] = value
+    # nibabel would mend the header on saving.
+    content = image.header.binaryblock + bytes(4) + np.asarray(image.dataobj).tobytes(order="F")
+    (tmp_path / "odd.nii").write_bytes(content)
+    odd = read_image(tmp_path / "odd.nii")
+    assert any("qform is no rotation" in note for note in odd.notes)
+    np.testing.assert_allclose(odd.affine, image.affine)
+    made = nib.load(write_image(tmp_path / "out.nii.gz", odd.data, odd)).header
+    assert int(made["qform_code"]) == 0 and int(made["sform_code"]) == 1
+    np.testing.assert_allclose(made.get_sform(), image.affine)
+    np.testing.assert_allclose(made.get_zooms(), image.header.get_zooms() if "pixdim" not in spoil else odd.spacing_mm, rtol=1e-5)
+    assert np.isfinite(made.get_qform()).all()

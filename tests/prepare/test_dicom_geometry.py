@@ -89,6 +89,7 @@ def test_the_way_back_undoes_every_exchange_and_flip(rng, axes, flips):
     matrix[:3, 3] = (stack.affine @ start)[:3]
     way = way_back(stack, volume.shape, matrix)
     np.testing.assert_array_equal(way(volume), source)
+    np.testing.assert_allclose(way.affine(stack), matrix, atol=1e-9)
 
 
 def test_a_volume_beside_its_slices_is_refused():
@@ -99,6 +100,42 @@ def test_a_volume_beside_its_slices_is_refused():
     for shape, affine in ((stack.shape, off), (stack.shape, coarse), ((5, 7, 9), stack.affine), ((7, 5, 8), stack.affine)):
         with pytest.raises(GeometryError, match="converted volume on the pixels"):
             way_back(stack, shape, affine)
+
+
+@pytest.mark.parametrize("end", [0, 39])
+def test_a_volume_whose_distance_is_a_little_off_belongs_to_its_slices(end):
+    """Of two rounded positions, as converters take it: 1% is 0.39 slices at the other end."""
+    stack = stack_frames([frame(k) for k in range(40)])
+    near = stack.affine.copy()
+    near[:3, 0] *= 1.01
+    near[:3, 3] += end * (stack.affine - near)[:3, 0]
+    way = way_back(stack, stack.shape, near)
+    assert (way.axes, way.flips) == ((0, 1, 2), ())
+    np.testing.assert_allclose(way.affine(stack), stack.affine, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (np.diag([1, 1, 1, 1]) + np.eye(4)[:, [0]] @ [[0, 0, 0, 0.1]], "up to 0.10 voxels beside"),
+        (np.diag([1.05, 1, 1, 1]), "up to 0.19 voxels beside"),
+        (np.diag([0.2, 1, 1, 1]), "up to 16.00 voxels beside"),
+        (np.diag([1, 1, 0.5, 1]), "up to 7.00 voxels beside"),
+        (np.array([[1, 0, 0, 0], [0, 1, -1, 0], [0, 1, 1, 0], [0, 0, 0, 1]]), "turned against"),
+    ],
+    ids=["shifted", "stretched", "flat", "fine columns", "turned"],
+)
+def test_what_is_said_of_a_volume_beside_its_slices_is_how_far(spoil, words):
+    """Voxels of the volume, at the corner where it is farthest: 4 steps of the slices, 7 columns."""
+    stack = stack_frames([frame(k) for k in range(5)])
+    with pytest.raises(GeometryError, match=words):
+        way_back(stack, stack.shape, stack.affine @ spoil)
+
+
+def test_a_volume_of_another_shape_is_not_called_zero_voxels_beside():
+    stack = stack_frames([frame(k) for k in range(5)])
+    with pytest.raises(GeometryError, match=r"found shape \(4, 7, 8\), another one\."):
+        way_back(stack, (4, 7, 8), stack.affine)
 
 
 def test_orientations_have_words():

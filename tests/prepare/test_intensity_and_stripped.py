@@ -81,6 +81,24 @@ def test_a_factor_and_a_constant_do_not_change_the_tamed_head(head, rng, backgro
     np.testing.assert_allclose(lifted, factor * (data - data.min()), atol=1e-3 * factor * data.max())
 
 
+@pytest.mark.parametrize(("background", "constant"), [("noise", 20.0), ("zero", -20.0)])
+def test_a_small_constant_changes_nothing_where_the_same_voxels_stay_above_zero(head, rng, background, constant):
+    data = heads_of_three_backgrounds(head, rng)[background]
+    above = data > 0
+    assert np.array_equal(data + constant > 0, above)  # all of the noise, and all of what stands in the emptiness
+    np.testing.assert_allclose(tame(data + constant), tame(data), atol=1e-3)
+
+
+@pytest.mark.parametrize(("background", "constant"), [("zero", 20.0), ("noise", -20.0)])
+def test_a_small_constant_changes_which_voxels_count_for_the_limits(head, rng, background, constant):
+    """By the docstring's words: 20 of 900 is 2% of the range, taken for noise or overshoot."""
+    data = heads_of_three_backgrounds(head, rng)[background]
+    moved = np.maximum(data + constant, 0)
+    bottom, top = np.percentile(moved[moved > 0], [0.5, 99.5])
+    np.testing.assert_allclose(tame(data + constant), np.clip((moved - bottom) / (top - bottom), 0, 1), atol=1e-3)
+    assert np.abs(tame(data + constant) - tame(data)).max() > 0.01
+
+
 @pytest.mark.parametrize("background", ["noise", "zero", "signed"])
 def test_an_image_from_zero_is_not_lifted(head, rng, background):
     data = heads_of_three_backgrounds(head, rng)[background].astype(np.float32)
