@@ -38,6 +38,11 @@ class Calibration:
         Expected Dice below which a result needs a warning.
     fitted_on : str
         In words.
+    usual_agreement : float
+        Lowest `look_agreement` among the examinations that it was fitted on.
+        Below it, less is expected in proportion: what the network was not made
+        for (another sequence, say) it sees differently at another voxel size.
+        0 leaves it out.
     """
 
     temperature: float = 1.0
@@ -45,10 +50,22 @@ class Calibration:
     intercept: float = 0.0
     doubtful_below: float = 0.5
     fitted_on: str = "nothing: probabilities are the network's own"
+    usual_agreement: float = 0.0
 
-    def expect(self, tempered: ArrayLike, mask: ArrayLike) -> float:
-        """Return the Dice to expect of a mask; NaN where it is empty."""
-        return float(np.clip(self.intercept + self.slope * expected_dice(tempered, mask), 0.0, 1.0))
+    def expect(self, tempered: ArrayLike, mask: ArrayLike, agreement: float = float("nan")) -> float:
+        """Return the Dice to expect of a mask; NaN where it is empty.
+
+        Parameters
+        ----------
+        tempered : (I, J, K) array_like of float
+        mask : (I, J, K) array_like of bool
+        agreement : float
+            The looks' `look_agreement`; NaN where it is not known.
+        """
+        expected = float(np.clip(self.intercept + self.slope * expected_dice(tempered, mask), 0.0, 1.0))
+        if self.usual_agreement > 0 and np.isfinite(agreement):
+            expected *= min(1.0, agreement / self.usual_agreement)
+        return expected
 
 
 def temper(probability: ArrayLike, temperature: float) -> NDArray[np.float32]:
@@ -156,6 +173,23 @@ def expected_dice(probability: ArrayLike, mask: ArrayLike) -> float:
     if not m.any():
         return float("nan")
     return float(2 * p[m].sum() / (np.count_nonzero(m) + p.sum()))
+
+
+def look_agreement(probability: ArrayLike, spread: ArrayLike) -> float:
+    """Return how far looks at one brain agree, from their mean and their SD (over n) at each voxel.
+
+    One less the spread's part of the probability. Of two looks p and q this is
+    their soft Dice, ``2 sum(min(p, q)) / sum(p + q)``: 1 where they say the
+    same, 0 where none has anything of the other's. NaN where nothing is found.
+
+    Examples
+    --------
+    >>> p, q = np.array([0.9, 0.5, 0.0]), np.array([0.7, 0.1, 0.4])
+    >>> round(look_agreement((p + q) / 2, abs(p - q) / 2), 4), round(2 * np.minimum(p, q).sum() / (p + q).sum(), 4)
+    (0.6154, 0.6154)
+    """
+    total = float(np.sum(probability, dtype=float))
+    return 1.0 - float(np.sum(spread, dtype=float)) / total if total > 0 else float("nan")
 
 
 def _pair(probability: ArrayLike, lesion: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

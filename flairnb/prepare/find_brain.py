@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flairnb.errors import InputError
+from flairnb.errors import FlairnbError, InputError
 from flairnb.geometry import Grid, isotropic_grid
 from flairnb.images import Image
 from flairnb.prepare.brain import BRAIN_LIMITS_ML, BrainExtraction, extract_brain
@@ -21,6 +21,10 @@ from flairnb.provenance import StageTimer
 from flairnb.settings import PrepareSettings
 
 log = logging.getLogger(__name__)
+
+# Dice of a given brain mask with the one found by the FLAIR alone. In nine real examinations the brain's own mask has 0.86 to 0.91 with
+# itself 10 mm higher, 0.72 to 0.80 with itself 20 mm higher.
+_LEAST_OVERLAP = 0.8
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ def find_brain(
     """Find the brain on the way that the input allows; see `prepare_case`."""
     notes: tuple[str, ...] = ()
     if brain_mask is not None:
-        return _given(flair, np.asarray(brain_mask) > 0, "given")
+        found = _given(flair, np.asarray(brain_mask) > 0, "given")
+        return replace(found, notes=(*found.notes, *_contradicted(flair, found.mask, settings, timer)))
     if not skull_stripped and looks_stripped(flair):
         skull_stripped = True
         notes = ("the FLAIR looks skull-stripped already and was taken as such",)
@@ -78,6 +83,36 @@ def find_brain(
         source = "guess"
         notes += (f"brain extraction gave {found.volume_ml:.0f} ml, which no brain has: look at the brain mask before anything else",)
     return FoundBrain(_to_flair(found, grid, flair), source, None, notes)
+
+
+def _contradicted(flair: Image, mask: NDArray[np.bool_], settings: PrepareSettings, timer: StageTimer) -> tuple[str, ...]:
+    """Say so where a given mask and the brain that is found in the image itself hardly agree: a mask out of place, or with skull in it.
+
+    The network cannot tell: with a mask 20 mm too high it was as sure of itself
+    as ever. Nothing is said where no brain is found, for that is no reason to
+    doubt the mask.
+    """
+    try:
+        with timer("check the brain mask"):
+            own = _own_mask(flair, settings)
+    except (FlairnbError, RuntimeError, ValueError) as problem:
+        log.info("the given brain mask was not checked: %s", problem)
+        return ()
+    total = int(mask.sum()) + int(own.sum())
+    overlap = 2 * int((mask & own).sum()) / total if own.any() else 1.0
+    if overlap >= _LEAST_OVERLAP:
+        return ()
+    return (f"the brain mask given and the brain found in the image hardly agree (Dice {overlap:.2f}): look at the brain outline",)
+
+
+def _own_mask(flair: Image, settings: PrepareSettings) -> NDArray[np.bool_]:
+    """Return the brain by the image alone, on its own grid; empty where nothing plausible is found."""
+    if looks_stripped(flair):
+        return stripped_mask(flair)
+    check_field_of_view(flair, "FLAIR")
+    grid = isotropic_grid(flair.shape, flair.affine, settings.working_spacing_mm)
+    found = _from_flair(smooth_sample(tame(flair.data), flair.affine, grid), grid, settings, StageTimer())
+    return _to_flair(found, grid, flair) if is_plausible(found) else np.zeros(flair.shape, dtype=bool)
 
 
 def _to_flair(found: BrainExtraction, grid: Grid, flair: Image) -> NDArray[np.bool_]:

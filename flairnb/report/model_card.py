@@ -65,7 +65,7 @@ def model_card(about: dict[str, Any], table: pd.DataFrame, phantoms: pd.DataFram
         f"- Intended use: {card['intended_use']}",
         f"- Limits: {card['limits']}",
         f"- Calibration: temperature {calibration['temperature']:g}, expected Dice times {calibration['slope']:.3f}; "
-        f"{calibration['fitted_on']}.",
+        f"{calibration['fitted_on']}.{_looks(calibration)}",
         "",
         "## Development cases",
         "",
@@ -115,3 +115,9 @@ def _simulated(about: dict[str, Any], phantoms: pd.DataFrame | None) -> list[str
     if len(failed):
         lines += ["", f"Not scored, as something failed: {', '.join(failed['participant_id'])}."]
     return lines
+
+
+def _looks(calibration: dict[str, Any]) -> str:
+    """Say what is expected where the looks agree less than in any case that it was fitted on."""
+    usual = calibration.get("usual_agreement", 0.0)
+    return f" Less in proportion where its two looks agree less than {usual:.2f} (soft Dice), as in none of these." if usual > 0 else ""

@@ -44,6 +44,8 @@ class Segmentation:
         One row a lesion, the largest first.
     expected_dice : float
         What the calibrated probabilities promise; NaN if no lesion was found.
+    agreement : float
+        Of the network's looks (:func:`flairnb.network.confidence.look_agreement`); NaN where there is one only.
     spread : (I, J, K) float32 array, optional
         How far the looks lie apart that the network's probability is the mean
         of (:func:`flairnb.network.inference.predict_spread`); 0 outside the brain.
@@ -54,6 +56,7 @@ class Segmentation:
     probability: NDArray[np.float32]
     lesions: pd.DataFrame
     expected_dice: float = float("nan")
+    agreement: float = float("nan")
     spread: NDArray[np.float32] | None = None
 
 
@@ -221,23 +224,31 @@ def segment_prepared(
 ) -> Segmentation:
     """Apply the network to a prepared examination and come back to its FLAIR's grid; with the looks' spread if it is wanted."""
     from flairnb.network import inference
+    from flairnb.network.confidence import look_agreement
     from flairnb.prepare.native import to_native
 
-    spread = None
+    spread, agreement = None, float("nan")
     with timer("network"):
-        if wants_spread:
+        if wants_spread or infer.coarser_look > 1:
             probability, spread = inference.predict_spread(network.model, case.work, case.work_brain, infer)
         else:
             probability = inference.predict(network.model, case.work, case.work_brain, infer)
+        if infer.coarser_look > 1:
+            agreement = look_agreement(probability, spread)
     with timer("back to native"):
-        found = back_to_native(probability, case, infer.threshold, infer.min_lesion_ml, network)
-        if spread is None:
+        found = back_to_native(probability, case, infer.threshold, infer.min_lesion_ml, network, agreement)
+        if not wants_spread or spread is None:
             return found
         return replace(found, spread=np.where(found.brain, to_native(spread, case, order=1), 0).clip(0, 0.5).astype(np.float32))
 
 
 def back_to_native(
-    probability: NDArray[np.float32], case: PreparedCase, threshold: float, min_ml: float, network: Network | None = None
+    probability: NDArray[np.float32],
+    case: PreparedCase,
+    threshold: float,
+    min_ml: float,
+    network: Network | None = None,
+    agreement: float = float("nan"),
 ) -> Segmentation:
     """Bring a probability map to the FLAIR's own grid and cut it there.
 
@@ -253,6 +264,8 @@ def back_to_native(
         What gave the probability. Its sharpening and calibration are applied on
         the FLAIR's own grid, before the cut, and give the expected Dice; what
         it marks at the brain's surface alone is left out, probability included.
+    agreement : float
+        Of the looks that the map is the mean of; NaN where it is not known.
 
     Notes
     -----
@@ -281,8 +294,17 @@ def back_to_native(
         keep = np.bincount(labels.ravel(), minlength=count + 1) * flair.voxel_volume_ml >= min_ml
         keep[0] = False
         mask = keep[labels]
-    expected = float("nan") if network is None else network.calibration.expect(native, mask)
-    return Segmentation(mask, brain, native, lesion_table(mask, flair.affine, native), expected)
+    expected = float("nan") if network is None else _expected_dice(native, mask, case, network, agreement)
+    return Segmentation(mask, brain, native, lesion_table(mask, flair.affine, native), expected, agreement)
+
+
+def _expected_dice(native: NDArray[np.float32], mask: NDArray[np.bool_], case: PreparedCase, network: Network, agreement: float) -> float:
+    """Return the calibrated expectation; 0 where the brain mask is larger than any brain (a skull left in), however sure the network is."""
+    from flairnb.prepare.brain import BRAIN_LIMITS_ML
+
+    if mask.any() and np.count_nonzero(case.brain_native) * case.flair.voxel_volume_ml > BRAIN_LIMITS_ML[1]:
+        return 0.0
+    return network.calibration.expect(native, mask, agreement)
 
 
 def _find_weights(weights: str | os.PathLike | None) -> Path | str:

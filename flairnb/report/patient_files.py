@@ -45,6 +45,7 @@ def summary_of(
         "lesion_count": len(segmentation.lesions),
         "brain_volume_ml": round(float(np.count_nonzero(segmentation.brain)) * voxel_ml, 1),
         "expected_dice": None if np.isnan(expected) else round(expected, 3),
+        "look_agreement": None if np.isnan(segmentation.agreement) else round(segmentation.agreement, 3),
         **_spread_facts(segmentation),
         "intended_use": "Research and teaching only, not for clinical use.",
         "notes": notes,

@@ -232,7 +232,7 @@ def _is_it(path: Path, summary: Mapping[str, Any], which: str) -> bool:
 
 def _hash_of(path: Path) -> str:
     """Return the SHA-256 of an image; one that has not changed is read once, for many summaries ask for the same file."""
-    if ".hdr" in path.name.lower():  # the voxels lie in another file, whose change is not seen here
+    if ".hdr" in path.name.lower() or ".img" in path.name.lower():  # header and voxels lie in two files, and only one is seen here
         return image_sha256(path)
     about = path.stat()
     return _hash_of_state(path, about.st_size, about.st_mtime_ns)

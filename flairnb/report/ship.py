@@ -167,10 +167,10 @@ def retune(  # noqa: PLR0913 (what was chosen, one by one)
     return path
 
 
-def predict_real(run: Run, network: Network) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+def predict_real(run: Run, network: Network) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_], float]]:
     """Return probability and reference of the brain voxels of every real case with a reference, on the FLAIR's own grid.
 
-    Sharpened as the network asks for, not tempered.
+    Sharpened as the network asks for, not tempered. The third is the agreement of the network's looks.
     """
     from flairnb.images import read_image, read_mask
     from flairnb.network.confidence import Calibration
@@ -186,19 +186,20 @@ def predict_real(run: Run, network: Network) -> dict[str, tuple[NDArray[np.float
         t1w = read_image(row.t1w, "T1w") if row.t1w else None
         answer = segment_image(flair, replace(network, calibration=Calibration()), prepare, infer, t1w=t1w)[1]
         reference = read_mask(row.reference_mask, like=flair, what="reference mask")
-        found[row.participant_id] = answer.probability[answer.brain], reference[answer.brain]
+        found[row.participant_id] = answer.probability[answer.brain], reference[answer.brain], answer.agreement
     if not found:
         raise InputError("calibration: expected real cases with a reference mask, found none. Run `flairnb fetch simvent` first.")
     return found
 
 
-def calibrate(found: Mapping[str, tuple[NDArray, NDArray]], threshold: float = 0.5) -> Calibration:
+def calibrate(found: Mapping[str, tuple[NDArray, NDArray, float]], threshold: float = 0.5) -> Calibration:
     """Fit temperature and expected Dice on cases with a reference.
 
     Parameters
     ----------
     found : mapping
-        Case to its brain voxels' probability and reference, two (n,) arrays.
+        Case to its brain voxels' probability and reference, two (n,) arrays,
+        and the agreement of the looks (NaN where there is one only).
     threshold : float
         Where the calibrated probability is cut.
 
@@ -211,12 +212,12 @@ def calibrate(found: Mapping[str, tuple[NDArray, NDArray]], threshold: float = 0
 
     rng = np.random.default_rng(0)
     parts = []
-    for probability, lesion in found.values():
+    for probability, lesion, _ in found.values():
         pick = rng.choice(probability.size, min(VOXELS, probability.size), replace=False)
         parts.append((probability[pick], lesion[pick], np.full(pick.size, 1.0 / pick.size)))
     temperature = fit_temperature(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     stated, true = [], []
-    for probability, lesion in found.values():
+    for probability, lesion, _ in found.values():
         tempered = temper(probability, temperature)
         mask = tempered >= threshold
         if mask.any():
@@ -224,4 +225,6 @@ def calibrate(found: Mapping[str, tuple[NDArray, NDArray]], threshold: float = 0
             true.append(2 * np.count_nonzero(mask & lesion) / (np.count_nonzero(mask) + np.count_nonzero(lesion)))
     slope = float(np.sum(true) / np.sum(stated)) if stated else 1.0
     words = f"{len(found)} real development cases, none of them trained on"
-    return Calibration(temperature=round(temperature, 4), slope=round(slope, 4), fitted_on=words)
+    agreements = [agreement for *_, agreement in found.values() if np.isfinite(agreement)]
+    usual = round(min(agreements), 4) if len(agreements) == len(found) else 0.0
+    return Calibration(temperature=round(temperature, 4), slope=round(slope, 4), fitted_on=words, usual_agreement=usual)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flairnb.errors import InputError
-from flairnb.network.confidence import calibration_error, expected_dice, fit_temperature, reliability, temper
+from flairnb.network.confidence import Calibration, calibration_error, expected_dice, fit_temperature, look_agreement, reliability, temper
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.2, 5))
@@ -72,3 +72,21 @@ def test_expected_dice_is_the_mean_over_many_true_masks(rng):
 
 def test_an_empty_mask_has_no_expected_dice():
     assert np.isnan(expected_dice([0.1, 0.2], [False, False]))
+
+
+def test_looks_that_agree_less_than_ever_lower_the_dice_to_expect():
+    p = np.array([0.9, 0.9, 0.1, 0.0])
+    mask = p > 0.5
+    usual = Calibration(usual_agreement=0.5)
+    full = Calibration().expect(p, mask)
+    assert usual.expect(p, mask, 0.9) == usual.expect(p, mask, 0.5) == usual.expect(p, mask) == full
+    assert usual.expect(p, mask, 0.1) == pytest.approx(full * 0.2)
+    assert Calibration().expect(p, mask, 0.1) == full
+
+
+def test_agreement_of_two_looks_is_their_soft_dice(rng):
+    p, q = rng.random((2, 7, 5, 6))
+    expected = 2 * np.minimum(p, q).sum() / (p + q).sum()
+    assert look_agreement(np.mean([p, q], axis=0), np.std([p, q], axis=0)) == pytest.approx(expected)
+    assert look_agreement(p, 0 * p) == 1
+    assert np.isnan(look_agreement(0 * p, 0 * p))

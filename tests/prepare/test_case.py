@@ -87,6 +87,35 @@ def test_mask_of_another_grid_or_empty_is_refused(head):
         prepare_case(flair, brain_mask=np.zeros_like(brain), settings=FAST)
 
 
+def test_a_given_mask_that_the_image_contradicts_is_noted_and_kept(head, monkeypatch):
+    """Moved by `n` slices along k, an overlap by counting; and none is asked for where the image itself gives no brain."""
+    from flairnb.prepare import find_brain
+
+    flair, brain = head
+    monkeypatch.setattr(find_brain, "_own_mask", lambda *_: brain)
+    for n in (1, 8):
+        moved = np.roll(brain, n, axis=2)
+        overlap = 2 * (moved & brain).sum() / (moved.sum() + brain.sum())
+        case = prepare_case(flair, brain_mask=moved, settings=FAST)
+        np.testing.assert_array_equal(case.brain_native, moved)
+        assert any(f"Dice {overlap:.2f}" in note for note in case.notes) == (overlap < 0.8) == (n == 8)
+
+    def fails(*_):
+        raise RuntimeError("no registration")
+
+    for own in (lambda *_: np.zeros_like(brain), fails):
+        monkeypatch.setattr(find_brain, "_own_mask", own)
+        assert prepare_case(flair, brain_mask=moved, settings=FAST).notes == ()
+
+
+def test_a_stripped_brain_contradicts_a_mask_out_of_place(head):
+    flair, brain = head
+    alone = dataclasses.replace(flair, data=np.where(brain, flair.data, 0).astype(np.float32))
+    assert prepare_case(alone, brain_mask=brain, settings=FAST).notes == ()
+    (note,) = prepare_case(alone, brain_mask=np.roll(brain, 8, axis=2), settings=FAST).notes
+    assert "hardly agree" in note
+
+
 def test_tiny_mask_is_noted(head):
     flair, brain = head
     small = np.zeros_like(brain)

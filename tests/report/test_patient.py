@@ -67,6 +67,7 @@ def fake_rooms(monkeypatch):
     )
     monkeypatch.setattr(case_module, "prepare_case", prepare_case)
     monkeypatch.setattr(inference, "predict", predict)
+    monkeypatch.setattr(inference, "predict_spread", lambda *given: (predict(*given), np.zeros(given[1].shape, np.float32)))
     monkeypatch.setattr(inference, "size_multiple", lambda model: 16)
     monkeypatch.setattr(patient, "_load_network", lambda weights, threads: network)
     monkeypatch.setattr(patient, "_find_weights", lambda weights: "fake")
@@ -176,6 +177,21 @@ def test_a_network_s_sharpening_and_calibration_meet_the_probability_on_the_flai
     expected = temper(sharpen(raw.probability, image.data, raw.brain, 0.4, 1.5), 1.6)
     np.testing.assert_array_equal(found.probability, expected)
     assert np.isnan(raw.expected_dice) and 0 < found.expected_dice <= 1
+
+
+def test_less_is_expected_where_looks_disagree_and_nothing_of_a_brain_that_no_head_holds(flair, fake_rooms, monkeypatch):
+    from flairnb.images import read_image
+    from flairnb.prepare import case as case_module
+
+    network = SimpleNamespace(threshold=0.4, sharpening=0.0, rim_mm=0.0, calibration=Calibration(usual_agreement=0.5))
+    image = read_image(flair)
+    case = case_module.prepare_case(image, settings=settings.load("paper").prepare)
+    soft = np.clip((case.work - 150) / 300, 0, 1).astype(np.float32)
+    sure, torn = (patient.back_to_native(soft, case, 0.4, 0.0, network, agreement) for agreement in (0.8, 0.05))
+    assert torn.agreement == 0.05 and torn.expected_dice == pytest.approx(sure.expected_dice / 10)
+    np.testing.assert_array_equal(torn.mask, sure.mask)
+    monkeypatch.setattr("flairnb.prepare.brain.BRAIN_LIMITS_ML", (0.0, 0.9 * np.count_nonzero(case.brain_native) * image.voxel_volume_ml))
+    assert patient.back_to_native(soft, case, 0.4, 0.0, network, 0.8).expected_dice == 0
 
 
 def test_a_failure_late_in_the_work_leaves_nothing_behind(flair, fake_rooms, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ def overconfident(rng):
     found = {}
     for name, size in (("small", 9_000), ("middle", 40_000), ("large", 120_000)):
         true = rng.beta(0.3, 2.0, size).astype(np.float32)
-        found[name] = temper(true, 0.5), rng.random(size) < true
+        found[name] = temper(true, 0.5), rng.random(size) < true, float("nan")
     return found
 
 
@@ -29,12 +29,18 @@ def test_calibration_undoes_overconfidence(overconfident):
 def test_expected_dice_follows_the_cases_where_probabilities_lie_about_all_alike(overconfident):
     """Half of the marked lesions are not there: no temperature mends that, the slope does."""
     rng = np.random.default_rng(5)
-    worse = {name: (p, y & (rng.random(y.size) < 0.5)) for name, (p, y) in overconfident.items()}
+    worse = {name: (p, y & (rng.random(y.size) < 0.5), agreement) for name, (p, y, agreement) in overconfident.items()}
     calibration = calibrate(worse)
-    for probability, lesion in worse.values():
+    for probability, lesion, _ in worse.values():
         mask = probability >= 0.5
         true = 2 * (mask & lesion).sum() / (mask.sum() + lesion.sum())
         assert calibration.expect(temper(probability, calibration.temperature), mask) == pytest.approx(true, abs=0.05)
+
+
+def test_the_lowest_agreement_of_looks_is_kept_where_every_case_has_one(overconfident):
+    assert calibrate(overconfident).usual_agreement == 0
+    known = {name: (*found[:2], agreement) for (name, found), agreement in zip(overconfident.items(), (0.8, 0.46, 0.7), strict=True)}
+    assert calibrate(known).usual_agreement == 0.46
 
 
 def test_retune_changes_what_was_chosen_and_leaves_the_weights(overconfident, tmp_path, monkeypatch):
