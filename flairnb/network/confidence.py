@@ -185,7 +185,7 @@ def look_agreement(probability: ArrayLike, spread: ArrayLike) -> float:
     Examples
     --------
     >>> p, q = np.array([0.9, 0.5, 0.0]), np.array([0.7, 0.1, 0.4])
-    >>> round(look_agreement((p + q) / 2, abs(p - q) / 2), 4), round(2 * np.minimum(p, q).sum() / (p + q).sum(), 4)
+    >>> round(look_agreement((p + q) / 2, abs(p - q) / 2), 4), round(float(2 * np.minimum(p, q).sum() / (p + q).sum()), 4)
     (0.6154, 0.6154)
     """
     total = float(np.sum(probability, dtype=float))
