@@ -93,8 +93,9 @@ bench_page.patients(measured).round(2)
 # %% [markdown]
 # `floor_s`: the network's additions and multiplications for this brain, at the rate at which this machine multiplies
 # large matrices. No program that does these operations one by one gets below it. `processor_s` adds up what all
-# cores worked. The machine, and how busy it was in the minute before each part (`load`, running programs; all parts but
-# `agreement` were measured in one run, so this is mostly the part before; `segment` came first, and shows what else there was):
+# cores worked. The machine, and how busy it was in the minute before each part (`load`, running programs). `segment` came first in
+# a run of most parts, so it shows what else there was, and the others the part before; `agreement`, `cohort` and `tries` were measured
+# by themselves:
 
 # %%
 display(bench_page.machine())
@@ -114,7 +115,7 @@ bench_page.ratios(measured).round(2)
 #
 # Other ways to do the network's pass, on one simulated head. Shipped is what all processors do alike: bfloat16 is faster
 # where a processor has it, and changes the answer by a little; elsewhere it would be slower. In this network batch norm
-# follows the ReLU, so it cannot be folded into the convolution before it; freezing the weights folds its own factors.
+# follows the ReLU, so it cannot be folded into the convolution before it; with frozen weights its factors alone are constants.
 
 # %%
 display(bench_page.tries(measured).round(4))

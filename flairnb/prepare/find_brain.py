@@ -107,12 +107,8 @@ def _contradicted(flair: Image, mask: NDArray[np.bool_], settings: PrepareSettin
 
 def _own_mask(flair: Image, settings: PrepareSettings) -> NDArray[np.bool_]:
     """Return the brain by the image alone, on its own grid; empty where nothing plausible is found."""
-    if looks_stripped(flair):
-        return stripped_mask(flair)
-    check_field_of_view(flair, "FLAIR")
-    grid = isotropic_grid(flair.shape, flair.affine, settings.working_spacing_mm)
-    found = _from_flair(smooth_sample(tame(flair.data), flair.affine, grid), grid, settings, StageTimer())
-    return _to_flair(found, grid, flair) if is_plausible(found) else np.zeros(flair.shape, dtype=bool)
+    found = find_brain(flair, None, None, False, settings, StageTimer())
+    return np.zeros_like(found.mask) if found.source == "guess" else found.mask
 
 
 def _to_flair(found: BrainExtraction, grid: Grid, flair: Image) -> NDArray[np.bool_]:

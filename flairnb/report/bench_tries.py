@@ -39,7 +39,7 @@ def _as_shipped(model: keras.Model) -> Pass:
 
 
 def _frozen(model: keras.Model) -> Pass:
-    """Turn weights into constants of the graph, so that TensorFlow folds what follows from them alone (batch norm's factors)."""
+    """Turn weights into constants of the graph, so that TensorFlow can fold what follows from them alone (batch norm's factors)."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -98,7 +98,7 @@ WAYS: dict[str, tuple[Callable[[Any], Pass], dict[str, Any]]] = {
     AS_SHIPPED: (_as_shipped, {}),
     "one thread": (_as_shipped, {"threads": 1}),
     "batch norm fused, as in training": (_fused, {}),
-    "weights frozen, batch norm folded": (_frozen, {}),
+    "weights frozen": (_frozen, {}),
     "channels first": (_channels_first, {}),
     "XLA": (_xla, {}),
     "bfloat16": (_bfloat16, {}),

@@ -253,7 +253,7 @@ def test_ways_of_a_pass_give_the_shipped_answer(tmp_path, monkeypatch):
     assert ours.shape == (32, 32, 32) and ours.std() > 0.01
     for way, most in (
         ("batch norm fused, as in training", 1e-4),
-        ("weights frozen, batch norm folded", 1e-4),
+        ("weights frozen", 1e-4),
         ("channels first", 1e-4),
         ("XLA", 1e-4),
         ("bfloat16", 0.2),

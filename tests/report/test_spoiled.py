@@ -10,6 +10,8 @@ import pytest
 from scipy import ndimage
 
 from flairnb.images import Image, write_image
+from flairnb.network.weights import SETTINGS_FILE, default_weights
+from flairnb.provenance import read_json
 from flairnb.report import spoiled
 from flairnb.report.spoiled import AS_IT_IS, SPOILINGS, Examination, measure, missed_alarms, summarise
 
@@ -127,3 +129,19 @@ def test_the_summary_counts_scored_patients_and_all_warnings(two_cases, segmente
     }  # fmt: skip
     assert summary.loc["skull left in", "network unsure"] == 2
     assert missed_alarms(table) == {"bad": 0, "silent": 0, "good": len(SPOILINGS), "warned": len(SPOILINGS) - 1}
+
+
+def test_the_committed_table_is_of_the_shipped_weights_and_readme_counts_as_it_does():
+    table = spoiled.recall()
+    assert set(table["weights_sha256"]) == {read_json(default_weights() / SETTINGS_FILE)["sha256"]}
+    assert set(table["spoiled"]) == {AS_IT_IS, *SPOILINGS} and table.groupby("participant_id").size().eq(len(SPOILINGS) + 1).all()
+    scored = table[table["dice"].notna()]
+    bad, unsure = scored["dice"] < 0.5, scored["unsure"] == "yes"
+    count = missed_alarms(table)
+    others = int((bad & ~unsure).sum()) - count["silent"]
+    text = " ".join((spoiled.repository_root() / "README.md").read_text(encoding="utf-8").split())
+    assert f"Of {count['bad']} results with a Dice below 0.5 it warned of {(bad & unsure).sum()} (and of " in text
+    assert f"{(~bad & unsure).sum()} of {count['good']} better ones), other warnings came with {others} more" in text
+    silent = scored[bad & (scored["warnings"] == 0)]["spoiled"].value_counts().to_dict()
+    assert silent == {"blurred to 7 mm": 3, "T1w in the FLAIR's place": 1, "noise, SD 30%": 1}
+    assert "Nothing was said of 3 images blurred to 7 mm, of one T1w and of one very noisy FLAIR." in text
