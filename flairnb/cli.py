@@ -98,7 +98,12 @@ def _segment_one(flair: Path | None, out: Path, **words: Any) -> int:
     from flairnb.report.patient import segment_patient
 
     summary = segment_patient(flair, out_dir=out, say=typer.echo, **words)
-    typer.echo(f"{summary['lesion_count']} lesions, {summary['lesion_volume_ml']:.2f} ml; results in {out}. Not for clinical use.")
+    for note in summary["notes"]:
+        typer.echo(f"Warning: {note}")
+    expected = "" if summary["expected_dice"] is None else f", expected Dice {summary['expected_dice']}"
+    typer.echo(
+        f"{summary['lesion_count']} lesions, {summary['lesion_volume_ml']:.2f} ml{expected}; results in {out}. Not for clinical use."
+    )
     return 0
 
 

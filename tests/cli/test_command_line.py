@@ -99,14 +99,15 @@ def test_segment_hands_its_words_over_alone_and_for_a_cohort(monkeypatch, capsys
     import flairnb.report.patients as patients
 
     heard = {}
-    monkeypatch.setattr(
-        patient, "segment_patient", lambda flair, **words: heard.update(words) or {"lesion_count": 2, "lesion_volume_ml": 1.5}
-    )
+    found = {"lesion_count": 2, "lesion_volume_ml": 1.5, "expected_dice": 0.417, "notes": ["look at the brain outline", "too small"]}
+    monkeypatch.setattr(patient, "segment_patient", lambda flair, **words: heard.update(words) or found)
     same = ["--out", str(tmp_path), "--set", "infer.threshold=0.4 infer.flips=true", "--set", "infer.step=8", "--spread", "--threads", "3"]
     assert call(["segment", "x.nii.gz", *same, "--series", "7"]) == 0
     assert heard["sets"] == ("infer.threshold=0.4", "infer.flips=true", "infer.step=8") and heard["spread"] is True
     assert (heard["series"], heard["threads"], heard["t1w"], heard["method"]) == ("7", 3, None, None)
-    assert "2 lesions, 1.50 ml" in capsys.readouterr().out
+    *warned, last = capsys.readouterr().out.splitlines()
+    assert warned == ["Warning: look at the brain outline", "Warning: too small"]
+    assert last.startswith("2 lesions, 1.50 ml, expected Dice 0.417; results in ")
 
     def cohort(*given):
         heard["cohort"] = given
@@ -118,6 +119,10 @@ def test_segment_hands_its_words_over_alone_and_for_a_cohort(monkeypatch, capsys
     assert (table, out, jobs) == (Path("t.tsv"), tmp_path, 2)
     assert (options.threads, options.spread, options.sets) == (3, True, heard["sets"])
     assert call(["segment", "--cohort", "t.tsv", "--out", "o"]) == 0 and heard["cohort"][3] == 1
+
+    found.update(lesion_count=0, expected_dice=None, notes=[])
+    assert call(["segment", "x.nii.gz", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("0 lesions, 1.50 ml; results in ")
 
 
 def test_score_in_words_and_in_json_agree_with_the_closed_form(masks, capsys):
