@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from flairnb.errors import FlairnbError, InputError
 from flairnb.geometry import Grid, isotropic_grid
 from flairnb.images import Image
-from flairnb.prepare.brain import BRAIN_LIMITS_ML, BrainExtraction, extract_brain
+from flairnb.parallel import side_by_side
+from flairnb.prepare.brain import BRAIN_LIMITS_ML, BrainExtraction, Channels, extract_brain
 from flairnb.prepare.intensity import head_mask, smooth_sample, tame
-from flairnb.prepare.n4 import bias_field
-from flairnb.prepare.pair import check_field_of_view, register_t1w
+from flairnb.prepare.n4 import bias_field, spread_field
+from flairnb.prepare.pair import check_field_of_view, on_flair_grid, register_t1w
 from flairnb.prepare.slabs import sample_slabs
 from flairnb.prepare.stripped import looks_stripped, stripped_mask
 from flairnb.provenance import StageTimer
@@ -70,19 +72,20 @@ def find_brain(
     check_field_of_view(flair, "FLAIR")
     grid = isotropic_grid(flair.shape, flair.affine, settings.working_spacing_mm)
     with timer("resample"):
-        flair_work = smooth_sample(tame(flair.data), flair.affine, grid)
+        tamed = Image(tame(flair.data), flair.affine)
+        flair_work = smooth_sample(tamed.data, flair.affine, grid)
     found = None
     if t1w is not None:
-        found, xfm, more = _from_t1w(t1w, flair_work, grid, settings, timer)
+        found, xfm, more = _from_t1w(t1w, tamed, flair_work, grid, settings, timer)
         notes += more
     if found is not None:
-        return FoundBrain(_to_flair(found, grid, flair), "t1w", xfm, notes)
-    found = _from_flair(flair_work, grid, settings, timer)
+        return FoundBrain(_to_flair(found, flair), "t1w", xfm, notes)
+    found = _from_flair(tamed, flair_work, grid, settings, timer)
     source = "flair"
     if not is_plausible(found):
         source = "guess"
         notes += (f"brain extraction gave {found.volume_ml:.0f} ml, which no brain has: look at the brain mask before anything else",)
-    return FoundBrain(_to_flair(found, grid, flair), source, None, notes)
+    return FoundBrain(_to_flair(found, flair), source, None, notes)
 
 
 def _contradicted(flair: Image, mask: NDArray[np.bool_], settings: PrepareSettings, timer: StageTimer) -> tuple[str, ...]:
@@ -111,8 +114,8 @@ def _own_mask(flair: Image, settings: PrepareSettings) -> NDArray[np.bool_]:
     return np.zeros_like(found.mask) if found.source == "guess" else found.mask
 
 
-def _to_flair(found: BrainExtraction, grid: Grid, flair: Image) -> NDArray[np.bool_]:
-    return sample_slabs(found.probability, grid.affine, flair.grid) > 0.5
+def _to_flair(found: BrainExtraction, flair: Image) -> NDArray[np.bool_]:
+    return sample_slabs(found.probability, found.grid.affine, flair.grid) > 0.5
 
 
 def _given(flair: Image, mask: NDArray[np.bool_], source: str, notes: tuple[str, ...] = ()) -> FoundBrain:
@@ -124,17 +127,23 @@ def _given(flair: Image, mask: NDArray[np.bool_], source: str, notes: tuple[str,
     return FoundBrain(mask, source, None, notes)
 
 
-def _corrected(data: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer) -> NDArray[np.float32]:
-    """Return a head on the working grid, N4-corrected and scaled to 0..1."""
+def _field_of(data: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer) -> NDArray[np.float32]:
+    """Return a head's bias field on the working grid; ones where N4 is off."""
+    if not settings.n4:
+        return np.ones(grid.shape, dtype=np.float32)
+    with timer("n4"):
+        return bias_field(data, grid.affine, head_mask(data), settings.n4_shrink)
+
+
+def _corrected(data: NDArray, field: NDArray, grid: Grid, on: Grid, settings: PrepareSettings) -> NDArray[np.float32]:
+    """Return an image on some grid without the bias field of the working grid, scaled to 0..1."""
     if not settings.n4:
         return data
-    with timer("n4"):
-        field = bias_field(data, grid.affine, head_mask(data), settings.n4_shrink)
-        return tame(data / field, 0, 99.5)
+    return tame(data / (field if on is grid else spread_field(field, grid, on)), 0, 99.5)
 
 
 def _from_t1w(
-    t1w: Image, flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer
+    t1w: Image, flair: Image, flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer
 ) -> tuple[BrainExtraction | None, NDArray[np.float64] | None, tuple[str, ...]]:
     """Return the brain (None where T1w does not help), FLAIR world to T1w world, and notes."""
     check_field_of_view(t1w, "T1w")
@@ -142,22 +151,34 @@ def _from_t1w(
         pair = register_t1w(t1w, flair_work, grid, settings)
     if not pair.matches:
         return None, None, pair.notes
-    lead = _corrected(pair.t1w_work, grid, settings, timer)
+    field = _field_of(pair.t1w_work, grid, settings, timer)
+
+    def channels(on: Grid) -> Channels:
+        if on is grid:
+            return [_corrected(pair.t1w_work, field, grid, on, settings), flair_work], pair.covered
+        (fine, covered), also = side_by_side(lambda: on_flair_grid(t1w, on, pair.xfm), lambda: smooth_sample(flair.data, flair.affine, on))
+        return [_corrected(fine, field, grid, on, settings), also], covered
+
     with timer("brain"):
-        found = _extract([lead, flair_work], grid, settings, pair.covered)
+        found = _extract(channels, grid, settings)
     if not is_plausible(found):
         return None, None, (*pair.notes, f"brain extraction from T1w gave {found.volume_ml:.0f} ml; the FLAIR alone was used")
     return found, pair.xfm, pair.notes
 
 
-def _from_flair(flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer) -> BrainExtraction:
-    lead = _corrected(flair_work, grid, settings, timer)
+def _from_flair(flair: Image, flair_work: NDArray, grid: Grid, settings: PrepareSettings, timer: StageTimer) -> BrainExtraction:
+    field = _field_of(flair_work, grid, settings, timer)
+
+    def channels(on: Grid) -> Channels:
+        data = flair_work if on is grid else smooth_sample(flair.data, flair.affine, on)
+        return [_corrected(data, field, grid, on, settings)], None
+
     with timer("brain"):
-        return _extract([lead], grid, settings)
+        return _extract(channels, grid, settings)
 
 
-def _extract(channels: list[NDArray], grid: Grid, settings: PrepareSettings, covered: NDArray | None = None) -> BrainExtraction:
-    return extract_brain(channels, grid, settings.affine_iterations, settings.syn_iterations, settings.refine_mask, covered)
+def _extract(channels: Callable[[Grid], Channels], grid: Grid, settings: PrepareSettings) -> BrainExtraction:
+    return extract_brain(channels, grid, settings.affine_iterations, settings.syn_iterations, settings.refine_mask)
 
 
 def is_plausible(found: BrainExtraction) -> bool:

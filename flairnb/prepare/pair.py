@@ -86,6 +86,16 @@ def register_t1w(t1w: Image, flair_work: NDArray, grid: Grid, settings: PrepareS
     return Pair(xfm, on_flair, True, covered, notes)
 
 
+def on_flair_grid(t1w: Image, grid: Grid, xfm: NDArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a registered T1w on some grid of the FLAIR's world, 0..1, and where it has data; (I, J, K) both.
+
+    `xfm` maps FLAIR world to T1w world, RAS mm, without scaling (see `Pair`).
+    """
+    there = Grid(grid.shape, np.asarray(xfm, float) @ grid.affine)
+    covered = resample(np.ones(t1w.shape, np.float32), t1w.affine, there) > 0.5
+    return smooth_sample(tame(t1w.data), t1w.affine, there), covered
+
+
 def _fewer(iterations: tuple[int, ...]) -> tuple[int, ...]:
     """Halve the steps, and take a fifth at the finest level: six parameters settle early.
 

@@ -4,38 +4,78 @@ The template's mask is a few millimetres off at the vertex, the sinuses and
 the skull base. Joint intensity histograms inside and around it tell brain
 from dura, bone, fat and eyes in this very examination; a distance term holds
 the surface near the template's, a smoothness term keeps it closed, and an
-opening cuts thin bridges to what touches the brain. Of two images, what is
-fluid on both comes off last.
+opening cuts thin bridges to what touches the brain. What is dark on every
+image comes off last, and a rim of it is given back. All of it is done twice,
+coarse and fine: on coarse voxels gyri, fluid and dura share a voxel.
+
+What stands where no intensity tells (in fluid, say) hangs on where the search
+began. So the smoothness is weak, and the fluid is taken off by a rule: on
+seven public heads the masks from two fits of the template, one of them in
+minutes, agree by a Dice of 0.99 and more. Before, it was 0.97 to 0.99.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flairnb.geometry import fill_holes, mask_box, near_distance
+from flairnb.geometry import Grid, fill_holes, mask_box, near_distance, resample
 from flairnb.parallel import side_by_side
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """How the surface is moved; lengths in mm, `fluid` a part of the core's median (measured on clinical 2D examinations)."""
+    """How the surface is moved; lengths in mm, `fluid` a part of the core's median (measured on clinical 2D examinations).
 
-    rounds: int = 3
+    `rim_mm` of fluid is given back at the very end: the shipped network was
+    taught on brains with some around them. Without it, on coil-shaded cortex
+    and in the public healthy head its false alarms rose by one to five
+    millilitres.
+    """
+
     core_mm: float = 5.0
     gap_mm: float = 3.0
     shell_mm: float = 18.0
     reach_mm: float = 5.0
     evidence_limit: float = 3.0
     smoothing_mm: float = 1.5
-    smoothness: float = 4.0
+    smoothness: float = 1.0
     opening_mm: float = 3.0
     closing_mm: float = 6.0
     bins: int = 24
-    fluid: float = 0.6
+    fluid: float = 0.75
+    rim_mm: float = 1.0
+
+    @property
+    def margin_mm(self) -> float:
+        """How far around the brain the search looks."""
+        return self.shell_mm + self.closing_mm
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Where a brain's surface lies, by the template and by the head's own intensities.
+
+    Attributes
+    ----------
+    grid : Grid
+        Isotropic.
+    distance, template : (I, J, K) float32 array
+        To the refined surface and to the template's, mm, positive inside.
+    """
+
+    grid: Grid
+    distance: NDArray[np.float32]
+    template: NDArray[np.float32]
+
+    def on(self, grid: Grid) -> Surface:
+        """Return the same on another grid, linearly."""
+        parts = side_by_side(*(partial(resample, part, self.grid.affine, grid) for part in (self.distance, self.template)))
+        return Surface(grid, *parts)
 
 
 def refine_brain(
@@ -45,7 +85,7 @@ def refine_brain(
     options: Refinement | None = None,
     covered: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
-    """Refine a brain mask by the intensities of one or two images.
+    """Refine a brain mask by the intensities of one or two images on one grid.
 
     Parameters
     ----------
@@ -66,29 +106,74 @@ def refine_brain(
         where it holds no core to learn intensities from.
     """
     options = options or Refinement()
-    prior_mask = np.asarray(prior) > 0.5
-    margin = int(np.ceil((options.shell_mm + options.closing_mm) / spacing_mm)) + 1
-    box = mask_box(prior_mask, margin)
-    images = [np.asarray(c, np.float32)[box] for c in channels[:2]]
-    mask = prior_mask[box]
-    distance = signed_distance(mask, spacing_mm)
-    prior_odds = np.clip(distance / options.reach_mm, -6, 6)
-    for _ in range(options.rounds):
-        inside = distance > options.core_mm
-        outside = (distance < -options.gap_mm) & (distance > -options.shell_mm)
-        if inside.sum() < 200 or outside.sum() < 200:
-            return np.asarray(prior, np.float32)
-        odds = _evidence_where(images, None if covered is None else covered[box], inside, outside, options) + prior_odds
-        mask = clean_shape(_smooth_posterior(odds, spacing_mm, options) > 0.5, spacing_mm, options)
-        if not mask.any():
-            return np.asarray(prior, np.float32)
-        distance = signed_distance(mask, spacing_mm)
-    if len(images) == 2:
-        mask = without_fluid(mask, images, distance, spacing_mm, options, None if covered is None else covered[box])
-        distance = signed_distance(mask, spacing_mm)
-    out = np.zeros(prior_mask.shape, dtype=np.float32)
-    out[box] = np.clip(0.5 + 0.5 * distance / spacing_mm, 0, 1)
+    grid = Grid(np.shape(prior), np.diag([spacing_mm] * 3 + [1.0]))
+    box, start = template_surface(prior, grid, options)
+    mask = move_surface([c[box] for c in channels], start, options, None if covered is None else covered[box])
+    if mask is None:
+        return np.asarray(prior, np.float32)
+    out = np.zeros(np.shape(prior), dtype=np.float32)
+    out[box] = to_probability(mask, spacing_mm, options)
     return out
+
+
+def template_surface(prior: NDArray, grid: Grid, options: Refinement) -> tuple[tuple[slice, slice, slice], Surface]:
+    """Return the box around the template's brain in which the search goes on, and the template's surface there."""
+    mask = np.asarray(prior) > 0.5
+    edge = float(grid.spacing_mm[0])
+    box = mask_box(mask, int(np.ceil(options.margin_mm / edge)) + 1)
+    distance = signed_distance(mask[box], edge)
+    return box, Surface(box_grid(grid, box), distance, distance)
+
+
+def box_grid(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
+    """Return the grid of a box of voxels."""
+    affine = np.asarray(grid.affine, float).copy()
+    affine[:3, 3] += affine[:3, :3] @ [s.start for s in box]
+    return Grid(tuple(s.stop - s.start for s in box), affine)
+
+
+def move_surface(
+    images: Sequence[NDArray], start: Surface, options: Refinement, covered: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_] | None:
+    """Move a surface to where the intensities put it.
+
+    The odds of a voxel to be brain count the distance to the surface that the
+    search starts from and to the template's alike: a wrong turn on coarse
+    voxels can be taken back on fine ones.
+
+    Parameters
+    ----------
+    images : sequence of (I, J, K) arrays
+        One or two, 0..1, on the grid of `start`.
+    start : Surface
+    options : Refinement
+    covered : (I, J, K) bool array, optional
+        Where the first of two images has data.
+
+    Returns
+    -------
+    (I, J, K) bool array or None
+        The brain without the fluid around it; None where there is no core, or
+        no surrounding, to learn intensities from.
+    """
+    images = [np.asarray(image, np.float32) for image in images[:2]]
+    spacing_mm, distance = float(start.grid.spacing_mm[0]), start.distance
+    prior_odds = np.clip((start.distance + start.template) / (2 * options.reach_mm), -6, 6)
+    inside = distance > options.core_mm
+    outside = (distance < -options.gap_mm) & (distance > -options.shell_mm)
+    if inside.sum() < 200 or outside.sum() < 200:
+        return None
+    odds = _evidence_where(images, covered, inside, outside, options) + prior_odds
+    mask = clean_shape(_smooth_posterior(odds, spacing_mm, options) > 0.5, spacing_mm, options)
+    return without_fluid(mask, images, distance, spacing_mm, options, covered) if mask.any() else None
+
+
+def to_probability(mask: NDArray[np.bool_], spacing_mm: float, options: Refinement) -> NDArray[np.float32]:
+    """Return 0..1, 0.5 where the brain ends with its rim of fluid; (I, J, K) float32."""
+    reach = int(np.ceil(options.rim_mm / spacing_mm)) + 2
+    inner, outer = (near_distance(part, reach) for part in (~mask, mask))
+    distance = (inner - outer - np.where(mask, 0.5, -0.5)) * spacing_mm
+    return np.clip(0.5 + 0.5 * (distance + options.rim_mm) / spacing_mm, 0, 1).astype(np.float32)
 
 
 def without_fluid(
@@ -105,9 +190,8 @@ def without_fluid(
     in the fluid, which looks like the fluid inside the brain. Fluid is what is
     dark in every image: darker than ``fluid`` times the median of the core.
     With two images a lesion that is dark on the T1w is bright on the FLAIR and
-    stays. `refine_brain` leaves one image alone: there the network's false
-    alarms in the public healthy head (FLAIR only) rose from 0.2 to 1.3 ml, as
-    the z-score's scale became narrower.
+    stays. With a FLAIR alone this cuts dura and neck off, too, from which bone
+    parts the brain.
 
     Parameters
     ----------
@@ -115,8 +199,8 @@ def without_fluid(
     images : sequence of (I, J, K) arrays
         On the mask's grid.
     distance : (I, J, K) array
-        To the mask's surface, mm, positive inside; the core is everything
-        deeper than twice ``core_mm``.
+        To the surface that the search started from, mm, positive inside; the
+        core is everything deeper than twice ``core_mm``.
     spacing_mm, options, covered
         As in `refine_brain`.
 
