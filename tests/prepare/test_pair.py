@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from flairnb.errors import InputError
-from flairnb.geometry import isotropic_grid
+from flairnb.geometry import Grid, isotropic_grid
 from flairnb.images import Image
 from flairnb.prepare.bridge import load_ants
 from flairnb.prepare.case import prepare_case
 from flairnb.prepare.intensity import smooth_sample, tame
-from flairnb.prepare.pair import check_head_sizes, covered_fraction, is_cut_at_side, register_t1w
+from flairnb.prepare.pair import check_head_sizes, covered_fraction, is_cut_at_side, on_flair_grid, register_t1w
+from flairnb.prepare.register import about, rotation
 from flairnb.settings import load
 
 COARSE = replace(load("demo").prepare, spacing_mm=4.0, working_spacing_mm=4.0, n4=False)
@@ -102,3 +104,21 @@ def test_a_case_with_a_t1w_of_few_sagittal_slices_goes_on_without_it(head, t1w):
     assert "of the FLAIR's head only and was not used" in case.notes[0]
     alone = prepare_case(head[0], settings=COARSE)
     np.testing.assert_array_equal(case.brain_native, alone.brain_native)
+
+
+def test_a_registered_t1w_on_finer_voxels_keeps_its_place():
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = (-40, -44, -42)
+    world = np.tensordot(affine[:3, :3], np.indices((40, 44, 42)), 1) + affine[:3, 3, None, None, None]
+    blob = np.exp(-((world - np.array([5.0, -3, 4])[:, None, None, None]) ** 2).sum(0) / 200).astype(np.float32)
+    xfm = about((3, 2, 1), rotation((5, -8, 11)), (4, -3, 6))
+    fine = np.eye(4)
+    fine[:3, 3] = (-50, -50, -50)
+    found, covered = on_flair_grid(Image(blob, affine), Grid((100, 101, 102), fine), xfm)
+    peak = fine[:3, :3] @ ndimage.center_of_mass(found) + fine[:3, 3]
+    np.testing.assert_allclose(peak, (np.linalg.inv(xfm) @ [5, -3, 4, 1])[:3], atol=0.3)
+    there = np.tensordot(xfm @ fine, np.concatenate([np.indices(found.shape), np.ones((1, *found.shape))]), 1)[:3]
+    voxel = np.tensordot(np.linalg.inv(affine)[:3, :3], there - affine[:3, 3, None, None, None], 1)
+    limit = np.array([39, 43, 41])[:, None, None, None]
+    assert covered[((voxel > 0.1) & (voxel < limit - 0.1)).all(axis=0)].all()
+    assert not covered[((voxel < -1) | (voxel > limit + 1)).any(axis=0)].any()

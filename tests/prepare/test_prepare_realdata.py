@@ -7,6 +7,7 @@ import pytest
 
 from flairnb.geometry import canonical_axes
 from flairnb.images import Image, read_image, read_mask
+from flairnb.prepare import brain
 from flairnb.prepare.bridge import read_xfm
 from flairnb.prepare.case import prepare_case
 from flairnb.prepare.intensity import head_mask, tame
@@ -55,6 +56,18 @@ def test_thick_slices_keep_ventricles_and_lesions_inside_the_brain(realdata, sub
     for label in ("ventricle", "lesion"):
         part = read_mask(published / f"sub-{subject}_space-FLAIR_label-{label}_desc-manual_mask.nii.gz")
         assert case.brain_native[part].mean() > 0.97
+
+
+@pytest.mark.parametrize("with_t1w", [True, False])
+def test_the_brain_hardly_depends_on_where_the_template_put_it(realdata, monkeypatch, with_t1w):
+    published = realdata / "simvent" / "derivatives" / "published" / "sub-sv02" / "anat"
+    flair = read_image(realdata / "simvent" / "sub-sv02" / "anat" / "sub-sv02_FLAIR.nii.gz")
+    t1w = read_image(published / "sub-sv02_space-FLAIR_T1w.nii.gz", "T1w") if with_t1w else None
+    masks = []
+    for fit_mm in (4.0, 2.5):
+        monkeypatch.setattr(brain, "_FIT_MM", fit_mm)
+        masks.append(prepare_case(flair, t1w, settings=load("paper").prepare).brain_native)
+    assert 2 * (masks[0] & masks[1]).sum() / (masks[0].sum() + masks[1].sum()) > 0.99
 
 
 def test_stripped_brain_with_negative_background_is_taken_whole(realdata):

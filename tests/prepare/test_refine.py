@@ -4,7 +4,24 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from flairnb.prepare.refine import Refinement, clean_shape, largest_part, refine_brain, signed_distance, without_fluid
+from flairnb.geometry import Grid, isotropic_grid
+from flairnb.prepare import brain as extraction
+from flairnb.prepare.refine import (
+    Refinement,
+    Surface,
+    clean_shape,
+    largest_part,
+    move_surface,
+    refine_brain,
+    signed_distance,
+    template_surface,
+    to_probability,
+    without_fluid,
+)
+
+
+def overlap(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
 def ball(radius, spacing=3.0, n=57, centre=None):
@@ -56,7 +73,73 @@ def test_fluid_around_an_atrophied_brain_comes_off_and_what_it_encloses_stays(rn
 def test_two_priors_end_in_one_mask_where_fluid_surrounds_the_brain(rng):
     _, _, _, images = atrophied_head(rng)
     tight, wide = (refine_brain(images, ball(radius).astype(np.float32), 3.0) > 0.5 for radius in (50, 57))
-    assert 2 * (tight & wide).sum() / (tight.sum() + wide.sum()) > 0.99
+    assert overlap(tight, wide) > 0.99
+
+
+def test_two_priors_end_in_one_mask_on_a_flair_alone(rng):
+    brain, _, _, images = atrophied_head(rng)
+    tight, wide = (refine_brain(images[1:], ball(radius).astype(np.float32), 3.0) > 0.5 for radius in (50, 57))
+    assert overlap(tight, wide) > 0.99 and overlap(tight, brain) > 0.97
+
+
+def test_bright_tissue_behind_dark_bone_comes_off_a_flair_alone(rng):
+    brain, neck = ball(48), ball(15, centre=(28, 5, 28))
+    image = np.where(brain, 0.5, np.where(neck, 0.45, 0.05)) + rng.normal(0, 0.02, brain.shape)
+    out = refine_brain([np.clip(image, 0, 1)], (brain | neck | ball(51)).astype(np.float32), 3.0) > 0.5
+    assert not out[neck].any() and overlap(out, brain) > 0.97
+
+
+@pytest.mark.parametrize(("edge", "rim"), [(1.0, 1.0), (2.0, 1.0), (1.5, 4.0), (3.0, 0.0)])
+def test_the_rim_is_given_back_to_the_millimetre(rng, edge, rim):
+    mask = ndimage.gaussian_filter(rng.normal(size=(24, 21, 27)), 2.0) > 0
+    expected = np.clip(0.5 + 0.5 * (signed_distance(mask, edge) + rim) / edge, 0, 1)
+    np.testing.assert_allclose(to_probability(mask, edge, Refinement(rim_mm=rim)), expected, atol=1e-5)
+
+
+def test_a_wrong_turn_on_coarse_voxels_is_taken_back_by_the_template():
+    template, wrong = ball(48), ball(48) | ball(12, centre=(28, 9, 28))
+    images = [np.full(template.shape, 0.5)]  # says nothing: the distances alone decide
+    grid = Grid(template.shape, np.diag([3.0, 3.0, 3.0, 1.0]))
+    right, misled = signed_distance(template, 3.0), signed_distance(wrong, 3.0)
+    stays = move_surface(images, Surface(grid, misled, misled), Refinement())
+    back = move_surface(images, Surface(grid, misled, right), Refinement())
+    assert (stays & ~template).sum() > 3 * (back & ~template).sum() and overlap(back, template) > 0.98
+
+
+def test_a_surface_keeps_its_place_on_another_grid():
+    grid = Grid((12, 13, 14), np.array([[2.0, 0, 0, -5], [0, 2, 0, 3], [0, 0, 2, 7], [0, 0, 0, 1]]))
+    plane = (np.indices(grid.shape)[0] * 2.0 - 5).astype(np.float32)  # mm from x = 0
+    fine = isotropic_grid(grid.shape, grid.affine, 1.0)
+    found = Surface(grid, plane, -plane).on(fine)
+    x = (fine.affine @ np.array([*np.indices(fine.shape).reshape(3, -1), np.ones(np.prod(fine.shape))]))[0].reshape(fine.shape)
+    inside = (slice(1, -1),) * 3
+    np.testing.assert_allclose(found.distance[inside], x[inside], atol=1e-4)
+    np.testing.assert_allclose(found.template, -found.distance, atol=1e-4)
+
+
+@pytest.mark.parametrize(("edge", "finer"), [(3.0, 1.5), (1.0, 1.0)])
+def test_the_second_look_has_half_the_voxel_and_finds_the_surface_better(rng, edge, finer):
+    shape, middle = (int(150 / edge), int(144 / edge), int(156 / edge)), np.array([74.0, 71.0, 77.0])
+    asked = []
+
+    def channels(grid):
+        asked.append(grid)
+        at = np.tensordot(grid.affine[:3, :3], np.indices(grid.shape), 1) + grid.affine[:3, 3, None, None, None]
+        radius = np.sqrt(((at - middle[:, None, None, None]) ** 2).sum(0))
+        image = np.where(radius < 50.4, 0.6, np.where(radius < 62, 0.05, 0.4)) + rng.normal(0, 0.02, grid.shape)
+        return [np.clip(image, 0, 1)], None
+
+    grid = Grid(shape, np.diag([edge, edge, edge, 1.0]))
+    images, _ = channels(grid)
+    at = np.indices(shape) * edge
+    prior = (np.sqrt(((at - middle[:, None, None, None] - 3) ** 2).sum(0)) < 47).astype(np.float32)
+    probability, fine = extraction._refined(images, None, prior, grid, channels)
+    assert fine is asked[-1] and np.allclose(fine.spacing_mm, finer)
+    volume = (probability > 0.5).sum() * finer**3 / 1000
+    with_rim = 4 / 3 * np.pi * (50.4 + Refinement().rim_mm) ** 3 / 1e6
+    assert abs(volume / 1000 / with_rim - 1) < 0.03
+    box, start = template_surface(prior, grid, Refinement())
+    assert start.distance.shape == prior[box].shape
 
 
 def test_where_the_first_image_has_no_data_the_second_says_what_is_fluid(rng):
