@@ -125,7 +125,8 @@ bench_page.laws(measured).round(3)
 # How cost grows. An exponent of 1 means: twice the voxels, or twice the cases, twice the seconds. Below 1 a fixed cost is
 # shared. `by cases` is one simulated patient again and again in one process, so that nothing but the number changes; what memory
 # a further case takes dies out after a few. `agreement`: Dice between the masks of the fast way and of the slow one (finer
-# registration and N4, dense cubes) over real patients, median, lowest and highest.
+# registration and N4, dense cubes) over real patients, median, lowest and highest. `network`: one pass against dense cubes after
+# the same preparation; `preparation`: the fast one against the slow one, one pass after both; `all`: fast against slow altogether.
 #
 # ## Many patients, and the whole training
 
