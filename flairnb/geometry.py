@@ -219,6 +219,19 @@ def mask_box(mask: NDArray[np.bool_], margin_vox: int = 0) -> tuple[slice, slice
     return tuple(box)  # type: ignore[return-value]
 
 
+def box_affine(affine: ArrayLike, box: tuple[slice, ...]) -> NDArray[np.float64]:
+    """Return the (4, 4) affine of a box of voxels, whose three slices have a start.
+
+    Examples
+    --------
+    >>> box_affine(np.diag([2.0, 2, 3, 1]), (slice(1, 4), slice(0, 5), slice(2, 9)))[:3, 3].tolist()
+    [2.0, 0.0, 6.0]
+    """
+    out = np.array(affine, dtype=float)
+    out[:3, 3] += out[:3, :3] @ [side.start for side in box]
+    return out
+
+
 def near_distance(mask: NDArray[np.bool_], reach_vox: int) -> NDArray[np.float32]:
     """Return the distance of every voxel to a mask, exact up to a reach and constant beyond it.
 

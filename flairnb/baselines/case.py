@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from flairnb.baselines.atlas import fit_atlas, load_atlas, mni_coordinates, to_head
-from flairnb.geometry import Grid, isotropic_grid, mask_box, resample
+from flairnb.geometry import Grid, box_affine, isotropic_grid, mask_box, resample
 from flairnb.images import Image
 from flairnb.prepare import bridge
 from flairnb.prepare.case import normalise
@@ -153,9 +153,7 @@ def look_at(case: PreparedCase, t1w: Image | None = None, xfm: NDArray | None = 
     bridge.load_ants()
     box = mask_box(case.work_brain, _MARGIN_VOX)
     brain = case.work_brain[box]
-    affine = np.asarray(case.work_grid.affine, float).copy()
-    affine[:3, 3] += affine[:3, :3] @ [s.start for s in box]
-    grid = Grid(tuple(int(n) for n in brain.shape), affine)
+    grid = Grid(brain.shape, box_affine(case.work_grid.affine, box))
     start = time.perf_counter()
     t1w_work = None
     if t1w is not None:

@@ -19,16 +19,12 @@ from numpy.typing import NDArray
 from flairnb.geometry import Grid, isotropic_grid, resample
 from flairnb.prepare import bridge
 from flairnb.prepare.intensity import head_mask, smooth_sample, tame
-from flairnb.prepare.refine import Refinement, Surface, move_surface, signed_distance, template_surface, to_probability
+from flairnb.prepare.refine import Channels, refine_brain
 from flairnb.prepare.register import about, best_start, mutual_information, refine_linear, rotation
 from flairnb.prepare.template import load_template
 
 BRAIN_LIMITS_ML = (700.0, 2200.0)
 _FIT_MM = 4.0
-_FINEST_MM = 1.0
-
-# Images of the head on a grid that is asked for, 0..1, and where the first of them has data (None: everywhere).
-Channels = tuple[Sequence[NDArray], NDArray[np.bool_] | None]
 
 
 @dataclass(frozen=True)
@@ -82,8 +78,7 @@ def extract_brain(
     The template is T1w. For a FLAIR this works too: mutual information does
     not mind the other contrast.
     """
-    images, covered = channels(grid)
-    lead = np.asarray(images[0], np.float32)
+    lead = np.asarray(channels(grid)[0][0], np.float32)
     coarse = isotropic_grid(grid.shape, grid.affine, max(_FIT_MM, float(grid.spacing_mm[0])))
     small = smooth_sample(lead, grid.affine, coarse)
     head, (template_head, template_brain, template_grid) = head_mask(small), _coarse_template()
@@ -92,26 +87,9 @@ def extract_brain(
     matrix, agreement = fit_template(fixed, moving, head, start, affine_iterations)
     probability = _warped_mask(fixed, moving, matrix, syn_iterations, template_brain, grid)
     if refine:
-        probability, grid = _refined(images, covered, probability, grid, channels)
+        probability, grid = refine_brain(channels, probability, grid)
     volume = float((probability > 0.5).sum()) * float(np.prod(grid.spacing_mm)) / 1000
     return BrainExtraction(probability, grid, volume, matrix, agreement)
-
-
-def _refined(
-    images: Sequence[NDArray], covered: NDArray | None, prior: NDArray, grid: Grid, channels: Callable[[Grid], Channels]
-) -> tuple[NDArray[np.float32], Grid]:
-    """Return the brain on voxels half as large as the working grid's (but not under 1 mm); the prior where nothing tells its surface."""
-    options = Refinement()
-    box, start = template_surface(prior, grid, options)
-    edge = float(grid.spacing_mm[0])
-    coarse = move_surface([image[box] for image in images], start, options, None if covered is None else covered[box])
-    if coarse is None:
-        return prior, grid
-    fine = isotropic_grid(start.grid.shape, start.grid.affine, max(_FINEST_MM, edge / 2))
-    found = Surface(start.grid, signed_distance(coarse, edge), start.template).on(fine)
-    images, covered = channels(fine)
-    mask = move_surface(images, found, options, covered)
-    return (prior, grid) if mask is None else (to_probability(mask, float(fine.spacing_mm[0]), options), fine)
 
 
 def fit_template(

@@ -13,10 +13,11 @@ from flairnb.errors import FlairnbError, InputError
 from flairnb.geometry import Grid, isotropic_grid
 from flairnb.images import Image
 from flairnb.parallel import side_by_side
-from flairnb.prepare.brain import BRAIN_LIMITS_ML, BrainExtraction, Channels, extract_brain
+from flairnb.prepare.brain import BRAIN_LIMITS_ML, BrainExtraction, extract_brain
 from flairnb.prepare.intensity import head_mask, smooth_sample, tame
 from flairnb.prepare.n4 import bias_field, spread_field
 from flairnb.prepare.pair import check_field_of_view, on_flair_grid, register_t1w
+from flairnb.prepare.refine import Channels
 from flairnb.prepare.slabs import sample_slabs
 from flairnb.prepare.stripped import looks_stripped, stripped_mask
 from flairnb.provenance import StageTimer

@@ -16,14 +16,14 @@ minutes, agree by a Dice of 0.99 and more. Before, it was 0.97 to 0.99.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flairnb.geometry import Grid, fill_holes, mask_box, near_distance, resample
+from flairnb.geometry import Grid, box_affine, fill_holes, isotropic_grid, mask_box, near_distance, resample
 from flairnb.parallel import side_by_side
 
 
@@ -49,6 +49,7 @@ class Refinement:
     bins: int = 24
     fluid: float = 0.75
     rim_mm: float = 1.0
+    finest_mm: float = 1.0
 
     @property
     def margin_mm(self) -> float:
@@ -78,42 +79,49 @@ class Surface:
         return Surface(grid, *parts)
 
 
+# Images of one head on a grid that is asked for, 0..1, and where the first of them has data (None: everywhere).
+Channels = tuple[Sequence[NDArray], NDArray[np.bool_] | None]
+
+
 def refine_brain(
-    channels: Sequence[NDArray],
-    prior: NDArray,
-    spacing_mm: float,
-    options: Refinement | None = None,
-    covered: NDArray[np.bool_] | None = None,
-) -> NDArray[np.float32]:
-    """Refine a brain mask by the intensities of one or two images on one grid.
+    channels: Callable[[Grid], Channels], prior: NDArray, grid: Grid, options: Refinement | None = None
+) -> tuple[NDArray[np.float32], Grid]:
+    """Refine a brain mask by the intensities of one or two images, on the working grid and then on voxels half as large.
 
     Parameters
     ----------
-    channels : sequence of (I, J, K) arrays
-        One or two images on one isotropic grid, scaled to 0..1.
+    channels : callable
+        Gives one or two images on an isotropic grid, scaled to 0..1, and where
+        the first has data; elsewhere the second decides.
     prior : (I, J, K) array
         Brain probability by the template; its surface is at 0.5.
-    spacing_mm : float
-        Voxel edge.
+    grid : Grid
+        The working grid, isotropic.
     options : Refinement, optional
-    covered : (I, J, K) bool array, optional
-        Where the first of two images has data; elsewhere the second decides.
 
     Returns
     -------
-    (I, J, K) float32 array
-        Brain probability 0..1, smooth across the surface at 0.5. The prior,
-        where it holds no core to learn intensities from.
+    probability : (A, B, C) float32 array
+        Brain probability 0..1, smooth across the surface at 0.5.
+    grid : Grid
+        Its voxels: a box around the brain, half the working grid's voxel (but
+        not under ``finest_mm``). The prior and its grid, where there is no core
+        to learn intensities from.
     """
     options = options or Refinement()
-    grid = Grid(np.shape(prior), np.diag([spacing_mm] * 3 + [1.0]))
+    edge = float(grid.spacing_mm[0])
     box, start = template_surface(prior, grid, options)
-    mask = move_surface([c[box] for c in channels], start, options, None if covered is None else covered[box])
+    images, covered = channels(grid)
+    coarse = move_surface([image[box] for image in images], start, options, None if covered is None else covered[box])
+    if coarse is None:
+        return np.asarray(prior, np.float32), grid
+    fine = isotropic_grid(start.grid.shape, start.grid.affine, max(options.finest_mm, edge / 2))
+    found = Surface(start.grid, signed_distance(coarse, edge), start.template).on(fine)
+    images, covered = channels(fine)
+    mask = move_surface(images, found, options, covered)
     if mask is None:
-        return np.asarray(prior, np.float32)
-    out = np.zeros(np.shape(prior), dtype=np.float32)
-    out[box] = to_probability(mask, spacing_mm, options)
-    return out
+        mask = found.distance > 0
+    return to_probability(mask, float(fine.spacing_mm[0]), options), fine
 
 
 def template_surface(prior: NDArray, grid: Grid, options: Refinement) -> tuple[tuple[slice, slice, slice], Surface]:
@@ -122,14 +130,7 @@ def template_surface(prior: NDArray, grid: Grid, options: Refinement) -> tuple[t
     edge = float(grid.spacing_mm[0])
     box = mask_box(mask, int(np.ceil(options.margin_mm / edge)) + 1)
     distance = signed_distance(mask[box], edge)
-    return box, Surface(box_grid(grid, box), distance, distance)
-
-
-def box_grid(grid: Grid, box: tuple[slice, slice, slice]) -> Grid:
-    """Return the grid of a box of voxels."""
-    affine = np.asarray(grid.affine, float).copy()
-    affine[:3, 3] += affine[:3, :3] @ [s.start for s in box]
-    return Grid(tuple(s.stop - s.start for s in box), affine)
+    return box, Surface(Grid(distance.shape, box_affine(grid.affine, box)), distance, distance)
 
 
 def move_surface(
@@ -202,7 +203,7 @@ def without_fluid(
         To the surface that the search started from, mm, positive inside; the
         core is everything deeper than twice ``core_mm``.
     spacing_mm, options, covered
-        As in `refine_brain`.
+        As in `move_surface`.
 
     Returns
     -------

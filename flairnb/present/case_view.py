@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flairnb.errors import GeometryError
-from flairnb.geometry import canonical_axes, spacing_mm
+from flairnb.geometry import box_affine, canonical_axes, spacing_mm
 from flairnb.present.slices import grey_window, to_ras
 
 if TYPE_CHECKING:
@@ -175,8 +175,7 @@ def pack(case: Case, head: bool = False) -> Packed:
     found = brain if brain is not None else to_ras(case.flair.data, case.flair.affine) > low + 0.1 * (high - low)
     box = _box(found, spacing, MARGIN_MM if brain is not None else MARGIN_MM / 2)
     inside = grown(brain[box], MARGIN_MM / 2, spacing) if brain is not None and not head else None
-    moved = affine.copy()
-    moved[:3, 3] += affine[:3, :3] @ [side.start for side in box]
+    moved = box_affine(affine, box)
     empty = Packed(np.zeros((0, 0, 0), np.uint8), moved, {}, inside is not None, (0.0, 255.0 / HEADROOM), box, inside)
     image = empty.fit(case.flair.data, case.flair.affine, (low, low + HEADROOM * (high - low)))
     layers = {name: empty.fit(data, case.flair.affine, _window_of(name, data, case)) for name, data in case.layers().items()}

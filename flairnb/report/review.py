@@ -141,14 +141,13 @@ class Session:
     def lesions(self, shown_name: str) -> pd.DataFrame:
         """Return the lesions of a mask, the largest first: volume, longest in-plane diameter, centre in mm."""
         from flairnb.evaluate.components import lesion_table
-        from flairnb.geometry import mask_box
+        from flairnb.geometry import box_affine, mask_box
 
         case, method = self._case(), self._method(shown_name)
         mask = self.corrections[method].mask if method in self.corrections else case.masks[method]
         # Only the part of the volume in which something is marked is searched.
-        box, affine = mask_box(mask), case.flair.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ [side.start for side in box]
-        return lesion_table(mask[box], affine)[list(LESION_COLUMNS)].reset_index(drop=True)
+        box = mask_box(mask)
+        return lesion_table(mask[box], box_affine(case.flair.affine, box))[list(LESION_COLUMNS)].reset_index(drop=True)
 
     def measure(self, shown_name: str, table: pd.DataFrame | None = None) -> str:
         """Return volume, number of lesions and longest diameter in words; `table` is what `lesions` returned, if known."""

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from flairnb.geometry import Grid, isotropic_grid
-from flairnb.prepare import brain as extraction
+from flairnb.geometry import Grid, isotropic_grid, resample
 from flairnb.prepare.refine import (
     Refinement,
     Surface,
@@ -24,6 +23,13 @@ def overlap(a, b):
     return 2 * (a & b).sum() / (a.sum() + b.sum())
 
 
+def refined(images, prior, edge=3.0):
+    """Refine in both steps, the images being sampled for each; the brain on the prior's own voxels."""
+    grid = Grid(prior.shape, np.diag([edge, edge, edge, 1.0]))
+    probability, fine = refine_brain(lambda on: ([resample(image, grid.affine, on) for image in images], None), prior, grid)
+    return resample(probability, fine.affine, grid) > 0.5
+
+
 def ball(radius, spacing=3.0, n=57, centre=None):
     centre = np.full(3, n // 2) if centre is None else np.asarray(centre)
     index = np.indices((n, n - 2, n + 2))
@@ -33,7 +39,7 @@ def ball(radius, spacing=3.0, n=57, centre=None):
 def test_too_small_and_shifted_prior_grows_to_the_true_surface(rng):
     brain, prior = ball(60), ball(54, centre=(27, 28, 29))
     image = np.where(brain, 0.6, np.where(ball(70), 0.05, 0.4)) + rng.normal(0, 0.03, brain.shape)
-    out = refine_brain([np.clip(image, 0, 1)], prior.astype(np.float32), 3.0) > 0.5
+    out = refined([np.clip(image, 0, 1)], prior)
     dice_before = 2 * (prior & brain).sum() / (prior.sum() + brain.sum())
     dice_after = 2 * (out & brain).sum() / (out.sum() + brain.sum())
     assert dice_before < 0.95 < 0.985 < dice_after
@@ -44,7 +50,7 @@ def test_eye_joined_by_a_thin_nerve_is_cut_off(rng):
     nerve = np.zeros_like(brain)
     nerve[28, 44:52, 28] = True
     image = np.where(brain | eye | nerve, 0.6, 0.1) + rng.normal(0, 0.03, brain.shape)
-    out = refine_brain([np.clip(image, 0, 1)], brain.astype(np.float32), 3.0) > 0.5
+    out = refined([np.clip(image, 0, 1)], brain)
     assert not out[eye & ~brain].any()
 
 
@@ -72,20 +78,20 @@ def test_fluid_around_an_atrophied_brain_comes_off_and_what_it_encloses_stays(rn
 
 def test_two_priors_end_in_one_mask_where_fluid_surrounds_the_brain(rng):
     _, _, _, images = atrophied_head(rng)
-    tight, wide = (refine_brain(images, ball(radius).astype(np.float32), 3.0) > 0.5 for radius in (50, 57))
+    tight, wide = (refined(images, ball(radius)) for radius in (50, 57))
     assert overlap(tight, wide) > 0.99
 
 
 def test_two_priors_end_in_one_mask_on_a_flair_alone(rng):
     brain, _, _, images = atrophied_head(rng)
-    tight, wide = (refine_brain(images[1:], ball(radius).astype(np.float32), 3.0) > 0.5 for radius in (50, 57))
+    tight, wide = (refined(images[1:], ball(radius)) for radius in (50, 57))
     assert overlap(tight, wide) > 0.99 and overlap(tight, brain) > 0.97
 
 
 def test_bright_tissue_behind_dark_bone_comes_off_a_flair_alone(rng):
     brain, neck = ball(48), ball(15, centre=(28, 5, 28))
     image = np.where(brain, 0.5, np.where(neck, 0.45, 0.05)) + rng.normal(0, 0.02, brain.shape)
-    out = refine_brain([np.clip(image, 0, 1)], (brain | neck | ball(51)).astype(np.float32), 3.0) > 0.5
+    out = refined([np.clip(image, 0, 1)], brain | neck | ball(51))
     assert not out[neck].any() and overlap(out, brain) > 0.97
 
 
@@ -130,10 +136,9 @@ def test_the_second_look_has_half_the_voxel_and_finds_the_surface_better(rng, ed
         return [np.clip(image, 0, 1)], None
 
     grid = Grid(shape, np.diag([edge, edge, edge, 1.0]))
-    images, _ = channels(grid)
     at = np.indices(shape) * edge
     prior = (np.sqrt(((at - middle[:, None, None, None] - 3) ** 2).sum(0)) < 47).astype(np.float32)
-    probability, fine = extraction._refined(images, None, prior, grid, channels)
+    probability, fine = refine_brain(channels, prior, grid)
     assert fine is asked[-1] and np.allclose(fine.spacing_mm, finer)
     volume = (probability > 0.5).sum() * finer**3 / 1000
     with_rim = 4 / 3 * np.pi * (50.4 + Refinement().rim_mm) ** 3 / 1e6
@@ -161,7 +166,10 @@ def test_without_a_core_no_fluid_is_looked_for():
 def test_prior_without_core_is_returned_unchanged():
     prior = np.zeros((17, 18, 19), np.float32)
     prior[8, 8, 8] = 1
-    np.testing.assert_array_equal(refine_brain([np.zeros(prior.shape)], prior, 3.0), prior)
+    grid = Grid(prior.shape, np.diag([3.0, 3.0, 3.0, 1.0]))
+    out, same = refine_brain(lambda on: ([np.zeros(on.shape)], None), prior, grid)
+    np.testing.assert_array_equal(out, prior)
+    assert same is grid
 
 
 def test_signed_distance_is_exact_for_a_slab():
@@ -189,7 +197,7 @@ def test_refinement_repeats_bit_for_bit(rng, channels):
     images = [rng.random((31, 32, 33)).astype(np.float32) for _ in range(channels)]
     prior = ball(40, 3.0, 33)[:31, :31, :33]
     images = [i[:31, :31, :33] for i in images]
-    a, b = (refine_brain(images, prior.astype(np.float32), 3.0) for _ in range(2))
+    a, b = (refined(images, prior) for _ in range(2))
     np.testing.assert_array_equal(a, b)
 
 

@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from flairnb.cohort.phantom.tissue import Tissue, is_in
 from flairnb.errors import EnvironmentProblem, InputError, MissingDataError
-from flairnb.geometry import Grid, isotropic_grid, resample
+from flairnb.geometry import Grid, box_affine, isotropic_grid, resample
 
 # FreeSurfer's colour table for the brain; extracerebral codes as in the label maps' own legend.
 _FREESURFER: dict[Tissue, tuple[int, ...]] = {
@@ -270,7 +270,5 @@ def _cropped(tissue: NDArray[np.uint8], right: NDArray[np.bool_], grid: Grid, na
         slices.append(slice(max(0, hit[0] - 3), hit[-1] + 4))
     slices[2] = slice(max(low, slices[2].start), slices[2].stop)
     box = tuple(slices)
-    affine = grid.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ [s.start for s in box]
     cut = np.ascontiguousarray(tissue[box])
-    return Head(cut, np.ascontiguousarray(right[box]), Grid(cut.shape, affine), name)
+    return Head(cut, np.ascontiguousarray(right[box]), Grid(cut.shape, box_affine(grid.affine, box)), name)
