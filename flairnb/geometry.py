@@ -145,66 +145,6 @@ def isotropic_grid(shape: tuple[int, int, int], affine: ArrayLike, spacing: floa
     return Grid(tuple(int(n) for n in new_shape), new)
 
 
-def resample(
-    data: NDArray,
-    affine: ArrayLike,
-    grid: Grid,
-    order: int = 1,
-    fill: float = 0.0,
-    world: ArrayLike | None = None,
-) -> NDArray[np.float32]:
-    """Sample an image on another grid.
-
-    Parameters
-    ----------
-    data : (I, J, K) array
-        Source image.
-    affine : (4, 4) array_like
-        Voxel-to-world matrix of the source, mm.
-    grid : Grid
-        Where to sample.
-    order : int
-        Spline order: 0 nearest, 1 linear, 3 cubic.
-    fill : float
-        Value outside the source. At its border the last voxel is extended by
-        half a voxel, so that the outer voxels keep their full size.
-    world : (4, 4) array_like, optional
-        Maps world coordinates of `grid` to world coordinates of the source
-        (a registration); identity if absent.
-
-    Returns
-    -------
-    (grid.shape) float32 array
-    """
-    from scipy import ndimage
-
-    affine = np.asarray(affine, dtype=float)
-    link = np.eye(4) if world is None else np.asarray(world, dtype=float)
-    matrix = np.linalg.inv(affine) @ link @ grid.affine
-    source = np.ascontiguousarray(data, dtype=np.float32)
-    # "nearest" extends the border, so that the outer half voxel is neither lost nor blended with the fill.
-    out = ndimage.affine_transform(
-        source, matrix[:3, :3], matrix[:3, 3], output_shape=grid.shape, output=np.float32, order=order, mode="nearest"
-    )
-    outside = _outside(matrix, source.shape, grid.shape)
-    if outside.any():
-        out[outside] = fill
-    return out
-
-
-def _outside(matrix: NDArray, source_shape: tuple[int, ...], out_shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Mark voxels of the target whose centre lies outside the source's outer faces."""
-    outside = np.zeros(out_shape, dtype=bool)
-    indices = [np.arange(n, dtype=float).reshape([-1 if a == axis else 1 for a in range(3)]) for axis, n in enumerate(out_shape)]
-    for axis, n in enumerate(source_shape):
-        # Axes with a zero coefficient stay broadcast, so an unrotated grid costs next to nothing.
-        at = matrix[axis, 3] + sum(matrix[axis, b] * indices[b] for b in range(3) if abs(matrix[axis, b]) > 1e-12)
-        beyond = (at < -0.5 - 1e-6) | (at > n - 0.5 + 1e-6)
-        if np.any(beyond):
-            outside |= beyond
-    return outside
-
-
 def mask_box(mask: NDArray[np.bool_], margin_vox: int = 0) -> tuple[slice, slice, slice]:
     """Return the smallest box of slices that holds a mask, grown by a margin.
 

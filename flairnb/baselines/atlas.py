@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flairnb.errors import EnvironmentProblem
-from flairnb.geometry import Grid, isotropic_grid, resample
+from flairnb.geometry import Grid, isotropic_grid
 from flairnb.prepare import bridge
 from flairnb.prepare.brain import is_plausible_affine
 from flairnb.prepare.intensity import smooth_sample, tame
 from flairnb.prepare.register import about, best_start, refine_linear, rotation
+from flairnb.resampling import resample
 
 #: Spacing that the maps are kept at, and that the affine is fitted at, mm.
 _KEPT_MM, _FIT_MM = 2.0, 4.0

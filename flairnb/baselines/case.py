@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from flairnb.baselines.atlas import fit_atlas, load_atlas, mni_coordinates, to_head
-from flairnb.geometry import Grid, box_affine, isotropic_grid, mask_box, resample
+from flairnb.geometry import Grid, box_affine, isotropic_grid, mask_box
 from flairnb.images import Image
 from flairnb.prepare import bridge
 from flairnb.prepare.case import normalise
 from flairnb.prepare.intensity import lift, smooth_sample, tame
 from flairnb.prepare.n4 import bias_field, spread_field
 from flairnb.prepare.register import best_start, refine_linear, rigid_starts
+from flairnb.resampling import resample
 
 if TYPE_CHECKING:
     from flairnb.prepare.case import PreparedCase

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flairnb.geometry import Grid, isotropic_grid, resample
+from flairnb.geometry import Grid, isotropic_grid
 from flairnb.prepare import bridge
 from flairnb.prepare.intensity import head_mask, smooth_sample, tame
 from flairnb.prepare.refine import Channels, refine_brain
 from flairnb.prepare.register import about, best_start, mutual_information, refine_linear, rotation
 from flairnb.prepare.template import load_template
+from flairnb.resampling import resample
 
 BRAIN_LIMITS_ML = (700.0, 2200.0)
 _FIT_MM = 4.0

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flairnb.geometry import isotropic_grid, mask_box, resample
+from flairnb.geometry import isotropic_grid, mask_box
 from flairnb.images import Image
 from flairnb.prepare.slabs import mask_to_work
+from flairnb.resampling import resample
 
 _SPACING_MM = 2.0
 _DEEP_MM, _INSIDE_MM, _LOCAL_MM = 10.0, 6.0, 4.0

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from flairnb.errors import FlairnbError, InputError
 from flairnb.geometry import Grid, isotropic_grid
 from flairnb.images import Image
-from flairnb.parallel import side_by_side
 from flairnb.prepare.brain import BRAIN_LIMITS_ML, BrainExtraction, extract_brain
 from flairnb.prepare.intensity import head_mask, smooth_sample, tame
 from flairnb.prepare.n4 import bias_field, spread_field
@@ -157,8 +156,8 @@ def _from_t1w(
     def channels(on: Grid) -> Channels:
         if on is grid:
             return [_corrected(pair.t1w_work, field, grid, on, settings), flair_work], pair.covered
-        (fine, covered), also = side_by_side(lambda: on_flair_grid(t1w, on, pair.xfm), lambda: smooth_sample(flair.data, flair.affine, on))
-        return [_corrected(fine, field, grid, on, settings), also], covered
+        fine, seen = on_flair_grid(pair.t1w, on, pair.xfm)
+        return [_corrected(fine, field, grid, on, settings), smooth_sample(flair.data, flair.affine, on)], seen
 
     with timer("brain"):
         found = _extract(channels, grid, settings)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flairnb.geometry import Grid, fill_holes, mask_box, resample, spacing_mm
+from flairnb.geometry import Grid, fill_holes, mask_box, spacing_mm
+from flairnb.resampling import resample
 
 # A background that holds one value fills this part of an image at least.
 MIN_EMPTY_FRACTION = 0.4

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flairnb.geometry import Grid, resample
+from flairnb.geometry import Grid
 from flairnb.prepare import bridge
+from flairnb.resampling import resample
 
 _ITERATIONS = (25, 25, 15)
 

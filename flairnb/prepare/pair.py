@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flairnb.errors import InputError
-from flairnb.geometry import Grid, isotropic_grid, resample
+from flairnb.geometry import Grid, isotropic_grid
 from flairnb.images import Image
 from flairnb.prepare.intensity import head_mask, smooth_sample, tame
 from flairnb.prepare.register import best_start, mutual_information, refine_linear, rigid_starts
+from flairnb.resampling import covered, resample
 from flairnb.settings import PrepareSettings
 
 _EXTENT_MM = (60.0, 500.0)
@@ -31,8 +32,10 @@ class Pair:
     ----------
     xfm : (4, 4) float array
         FLAIR world to T1w world, RAS mm.
+    t1w : Image
+        Whole, on its own grid, 0..1.
     t1w_work : (I, J, K) float32 array
-        T1w on the FLAIR's working grid, 0..1.
+        The same on the FLAIR's working grid.
     matches : bool
         Whether the two can be one head.
     covered : (I, J, K) bool array
@@ -41,6 +44,7 @@ class Pair:
     """
 
     xfm: NDArray[np.float64]
+    t1w: Image
     t1w_work: NDArray[np.float32]
     matches: bool
     covered: NDArray[np.bool_]
@@ -70,30 +74,30 @@ def register_t1w(t1w: Image, flair_work: NDArray, grid: Grid, settings: PrepareS
         is not just cut off at the side.
     """
     own = isotropic_grid(t1w.shape, t1w.affine, settings.working_spacing_mm)
-    moving = smooth_sample(tame(t1w.data), t1w.affine, own)
+    tamed = replace(t1w, data=tame(t1w.data))
+    moving = smooth_sample(tamed.data, t1w.affine, own)
     whole = check_head_sizes(moving, flair_work, settings.working_spacing_mm, t1w)
     fixed = (flair_work, grid.affine)
     start, _ = best_start(*fixed, moving, own.affine, rigid_starts(*fixed, moving, own.affine))
     xfm = refine_linear(fixed, (moving, own.affine), start, "Rigid", _fewer(settings.affine_iterations))
     on_flair = resample(moving, own.affine, grid, world=xfm)
-    covered = resample(np.ones(moving.shape, np.float32), own.affine, grid, world=xfm) > 0.5
-    if not whole and (part := covered_fraction(flair_work, covered)) < _LEAST_COVERED:
-        return Pair(xfm, on_flair, False, covered, (f"the T1w covers {part:.0%} of the FLAIR's head only and was not used",))
+    seen = covered(moving.shape, own.affine, grid, xfm)
+    if not whole and (part := covered_fraction(flair_work, seen)) < _LEAST_COVERED:
+        return Pair(xfm, tamed, on_flair, False, seen, (f"the T1w covers {part:.0%} of the FLAIR's head only and was not used",))
     score, overlap = agreement(flair_work, on_flair)
     if overlap < 0.7:
-        return Pair(xfm, on_flair, False, covered, (f"T1w and FLAIR overlap by {overlap:.0%} of the head only; the T1w was not used",))
+        return Pair(xfm, tamed, on_flair, False, seen, (f"T1w and FLAIR overlap by {overlap:.0%} of the head only; the T1w was not used",))
     notes = () if score > 1.03 else ("T1w and FLAIR agree poorly after registration: are they of one patient?",)
-    return Pair(xfm, on_flair, True, covered, notes)
+    return Pair(xfm, tamed, on_flair, True, seen, notes)
 
 
 def on_flair_grid(t1w: Image, grid: Grid, xfm: NDArray) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return a registered T1w on some grid of the FLAIR's world, 0..1, and where it has data; (I, J, K) both.
+    """Return a registered T1w on some grid of the FLAIR's world, and where it has data; (I, J, K) both.
 
     `xfm` maps FLAIR world to T1w world, RAS mm, without scaling (see `Pair`).
     """
     there = Grid(grid.shape, np.asarray(xfm, float) @ grid.affine)
-    covered = resample(np.ones(t1w.shape, np.float32), t1w.affine, there) > 0.5
-    return smooth_sample(tame(t1w.data), t1w.affine, there), covered
+    return smooth_sample(t1w.data, t1w.affine, there), covered(t1w.shape, t1w.affine, there)
 
 
 def _fewer(iterations: tuple[int, ...]) -> tuple[int, ...]:
@@ -115,10 +119,10 @@ def agreement(flair: NDArray, t1w: NDArray) -> tuple[float, float]:
     return mutual_information(flair[both], t1w[both]), float(both.sum()) / smaller
 
 
-def covered_fraction(flair_work: NDArray, covered: NDArray[np.bool_]) -> float:
+def covered_fraction(flair_work: NDArray, seen: NDArray[np.bool_]) -> float:
     """Return the part of the FLAIR's head that the T1w has data for; 0 without a head."""
     head = head_mask(flair_work)
-    return float(covered[head].mean()) if head.any() else 0.0
+    return float(seen[head].mean()) if head.any() else 0.0
 
 
 def check_head_sizes(moving: NDArray, flair_work: NDArray, spacing: float, t1w: Image) -> bool:

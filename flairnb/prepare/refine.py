@@ -23,8 +23,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from flairnb.geometry import Grid, box_affine, fill_holes, isotropic_grid, mask_box, near_distance, resample
+from flairnb.geometry import Grid, box_affine, fill_holes, isotropic_grid, mask_box, near_distance
 from flairnb.parallel import side_by_side
+from flairnb.resampling import resample
 
 
 @dataclass(frozen=True)

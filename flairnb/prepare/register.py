@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flairnb.geometry import isotropic_grid, resample
+from flairnb.geometry import isotropic_grid
 from flairnb.prepare import bridge
 from flairnb.prepare.intensity import smooth_sample
+from flairnb.resampling import resample
 
 _SEARCH_MM = 8.0
 

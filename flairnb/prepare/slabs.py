@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flairnb.geometry import Grid, resample, spacing_mm
+from flairnb.geometry import Grid, spacing_mm
 from flairnb.parallel import side_by_side
 from flairnb.prepare.intensity import smooth_sample
+from flairnb.resampling import resample
 
 
 def sample_slabs(data: NDArray, affine: ArrayLike, grid: Grid, order: int = 1) -> NDArray[np.float32]:

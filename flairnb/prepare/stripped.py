@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flairnb.geometry import fill_holes, isotropic_grid, near_distance, resample
+from flairnb.geometry import fill_holes, isotropic_grid, near_distance
 from flairnb.images import Image
 from flairnb.prepare.intensity import MIN_EMPTY_FRACTION, background, is_fill, lift
+from flairnb.resampling import resample
 
 # A brain has at most 2 litres. Most heads have 2.5 and more, but a small one, or one covered in part, has no more than a brain.
 _MAX_BRAIN_ML = 1950.0

@@ -115,7 +115,8 @@ class Lesson:
     @cached_property
     def read(self) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
         """The image, brain and truth at the voxel size that the network gets."""
-        from flairnb.geometry import Grid, isotropic_grid, resample
+        from flairnb.geometry import Grid, isotropic_grid
+        from flairnb.resampling import resample
 
         anatomy = self.lesions.anatomy
         source = Grid(anatomy.shape, anatomy.affine)

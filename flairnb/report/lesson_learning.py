@@ -94,7 +94,8 @@ def learn(lesson: Lesson) -> Learned:
 
 def slab(lesson: Lesson) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Return image (1, i, j, SLAB, 1) and lesions (1, i, j, SLAB) around the slice with most lesion, at `SPACING_MM`."""
-    from flairnb.geometry import isotropic_grid, resample
+    from flairnb.geometry import isotropic_grid
+    from flairnb.resampling import resample
 
     anatomy = lesson.lesions.anatomy
     grid = isotropic_grid(anatomy.shape, anatomy.affine, SPACING_MM)

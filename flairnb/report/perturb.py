@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from flairnb.geometry import Grid, canonical_axes, resample
+from flairnb.geometry import Grid, canonical_axes
 from flairnb.images import Image
+from flairnb.resampling import resample
 
 #: Part of a voxel edge along i, j, k by which `shifted` moves the sampling grid.
 SHIFT_VOX = (0.5, -0.3, 0.25)

@@ -297,7 +297,8 @@ def carried_over(view: BaselineCase, case: PreparedCase) -> BaselineCase:
         Of the repeat, in the same world.
     """
     from flairnb.baselines.case import BaselineCase
-    from flairnb.geometry import Grid, mask_box, resample
+    from flairnb.geometry import Grid, mask_box
+    from flairnb.resampling import resample
 
     box = mask_box(case.work_brain, 3)
     affine = np.asarray(case.work_grid.affine, float).copy()

@@ -350,8 +350,8 @@ def t1w_on(flair: Any, files: dict[str, str]) -> NDArray[np.float32]:
         that holds one. Without it by what both headers say, which is wrong by
         as much as the patient moved.
     """
-    from flairnb.geometry import resample
     from flairnb.prepare.bridge import read_xfm
+    from flairnb.resampling import resample
 
     t1w, xfm = read_image(files["t1w"], "T1w"), files.get("xfm", "")
     world = None

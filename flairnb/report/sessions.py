@@ -86,7 +86,7 @@ def compared(first: Segmentation, second: Segmentation, pair: tuple[PreparedCase
         the second, in ml on the first one's grid, within both brains.
     """
     from flairnb.evaluate.metrics import dice
-    from flairnb.geometry import resample
+    from flairnb.resampling import resample
 
     flair_1, flair_2 = pair[0].flair, pair[1].flair
     moved, brain = (

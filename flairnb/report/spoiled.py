@@ -85,7 +85,7 @@ def skull_left_in(case: Examination, _rng: np.random.Generator) -> Spoiled | Non
 
 def brain_mask_too_high(case: Examination, _rng: np.random.Generator) -> Spoiled:
     """Return the FLAIR with its brain mask `LIFT_MM` too high."""
-    from flairnb.geometry import resample
+    from flairnb.resampling import resample
 
     lifted = np.eye(4)
     lifted[2, 3] = -LIFT_MM

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from flairnb.cli import call
-from flairnb.geometry import isotropic_grid, resample
+from flairnb.geometry import isotropic_grid
+from flairnb.resampling import resample
 
 SHAPE = (45, 58, 22)
 SPACING_MM = (4.0, 3.5, 6.5)

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from flairnb.geometry import isotropic_grid, resample
+from flairnb.geometry import isotropic_grid
+from flairnb.resampling import resample
 
 #: Stands in every header, and must stand in nothing that flairnb writes but the DICOM-SEG.
 SECRETS = ("Fabricated^Person", "HOSP-4711", "19540317", "20190504", "Inventia", "STUDYTEXT", "1.2.826.0.1.3680043.8.498")

@@ -1,4 +1,4 @@
-"""Grids and resampling against closed forms."""
+"""Grids against closed forms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from flairnb.geometry import (
     isotropic_grid,
     mask_box,
     near_distance,
-    resample,
     spacing_mm,
     voxel_volume_mm3,
 )
@@ -93,49 +92,6 @@ def test_isotropic_grid_keeps_an_isotropic_canonical_image_as_it_is():
     grid = isotropic_grid((7, 8, 9), affine, 1.5)
     assert grid.shape == (7, 8, 9)
     np.testing.assert_allclose(grid.affine, affine)
-
-
-def test_linear_resampling_reproduces_a_linear_ramp(oblique_affine):
-    ijk = np.indices(SHAPE).reshape(3, -1)
-    world = oblique_affine[:3, :3] @ ijk + oblique_affine[:3, 3:]
-    ramp = (0.3 * world[0] - 0.7 * world[1] + 0.2 * world[2] + 5).reshape(SHAPE)
-    grid = isotropic_grid(SHAPE, oblique_affine, 1.3)
-    out = resample(ramp.astype(np.float32), oblique_affine, grid, fill=np.nan)
-    at = np.indices(grid.shape).reshape(3, -1)
-    where = grid.affine[:3, :3] @ at + grid.affine[:3, 3:]
-    expected = (0.3 * where[0] - 0.7 * where[1] + 0.2 * where[2] + 5).reshape(grid.shape)
-    back = np.linalg.inv(oblique_affine) @ np.vstack([where, np.ones(where.shape[1])])
-    inner = np.all([(back[a] >= 0) & (back[a] <= SHAPE[a] - 1) for a in range(3)], axis=0).reshape(grid.shape)
-    assert inner.mean() > 0.5
-    np.testing.assert_allclose(out[inner], expected[inner], atol=2e-3)
-
-
-def test_resampling_onto_the_own_grid_changes_nothing(rng, oblique_affine):
-    data = rng.normal(size=SHAPE).astype(np.float32)
-    for order in (0, 1):
-        np.testing.assert_allclose(resample(data, oblique_affine, Grid(SHAPE, oblique_affine), order=order), data, atol=1e-5)
-
-
-def test_outside_gets_the_fill_value_and_the_outer_half_voxel_does_not():
-    data = np.full((5, 6, 7), 3.0, dtype=np.float32)
-    affine = np.diag([2.0, 2.0, 2.0, 1.0])
-    finer = affine.copy()
-    finer[:3, :3] = np.eye(3)
-    finer[:3, 3] = -2.5
-    out = resample(data, affine, Grid((14, 16, 18), finer), fill=-9)
-    assert set(np.unique(out)) == {-9.0, 3.0}
-    # the field of view is 10 x 12 x 14 mm, sampled every mm
-    assert (out == 3.0).sum() == 10 * 12 * 14
-
-
-def test_world_matrix_moves_the_source():
-    data = np.zeros((9, 9, 9), dtype=np.float32)
-    data[4, 4, 4] = 1
-    affine = np.eye(4)
-    link = np.eye(4)
-    link[:3, 3] = (1, -2, 0)
-    out = resample(data, affine, Grid((9, 9, 9), affine), order=0, world=link)
-    assert tuple(np.argwhere(out > 0)[0]) == (3, 6, 4)
 
 
 @given(st.tuples(*[st.integers(0, 5)] * 3), st.integers(0, 3))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from flairnb.geometry import Grid, isotropic_grid, resample
+from flairnb.geometry import Grid, isotropic_grid
 from flairnb.prepare.refine import (
     Refinement,
     Surface,
@@ -17,6 +17,7 @@ from flairnb.prepare.refine import (
     to_probability,
     without_fluid,
 )
+from flairnb.resampling import resample
 
 
 def overlap(a, b):

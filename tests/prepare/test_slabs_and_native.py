@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from flairnb.errors import GeometryError
-from flairnb.geometry import Grid, isotropic_grid, resample
+from flairnb.geometry import Grid, isotropic_grid
 from flairnb.images import Image
 from flairnb.prepare.native import to_native
 from flairnb.prepare.slabs import mask_to_work, sample_slabs, to_work
+from flairnb.resampling import resample
 
 
 def test_linear_ramp_survives_the_round_trip_on_an_oblique_grid(oblique_affine):

@@ -12,9 +12,10 @@ import pytest
 
 from flairnb import settings
 from flairnb.errors import FlairnbError, GeometryError, InputError, MissingDataError, SettingsError, WorkFailed
-from flairnb.geometry import isotropic_grid, resample
+from flairnb.geometry import isotropic_grid
 from flairnb.network.confidence import Calibration
 from flairnb.report import patient, patient_files, patient_input
+from flairnb.resampling import resample
 
 SHAPE = (37, 41, 9)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flairnb.geometry import Grid, resample
+from flairnb.geometry import Grid
 from flairnb.images import Image
 from flairnb.report import perturb
 from flairnb.report.perturb import REPEATS, Repeat, mask_on, overlap_weights
+from flairnb.resampling import resample
 
 
 @pytest.fixture

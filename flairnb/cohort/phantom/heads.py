@@ -22,7 +22,8 @@ from scipy import ndimage
 
 from flairnb.cohort.phantom.tissue import Tissue, is_in
 from flairnb.errors import EnvironmentProblem, InputError, MissingDataError
-from flairnb.geometry import Grid, box_affine, isotropic_grid, resample
+from flairnb.geometry import Grid, box_affine, isotropic_grid
+from flairnb.resampling import resample
 
 # FreeSurfer's colour table for the brain; extracerebral codes as in the label maps' own legend.
 _FREESURFER: dict[Tissue, tuple[int, ...]] = {
