@@ -48,8 +48,9 @@ def segment(flair: str, out: str, **words: Any) -> dict[str, Any]:
 
 
 def _gflop_of(flair: str, out: Path, summary: dict[str, Any]) -> float:
-    from flairnb.geometry import isotropic_grid, mask_box
+    from flairnb.geometry import isotropic_grid
     from flairnb.images import read_image, read_mask
+    from flairnb.network.inference import lattice_box
     from flairnb.network.weights import SETTINGS_FILE, default_weights
     from flairnb.prepare.slabs import mask_to_work
     from flairnb.provenance import read_json
@@ -58,8 +59,8 @@ def _gflop_of(flair: str, out: Path, summary: dict[str, Any]) -> float:
     image = read_image(flair)
     brain = read_mask(next(out.glob("*_desc-brain_mask.nii.gz")), image)
     grid = isotropic_grid(image.shape, image.affine, summary["weights"]["spacing_mm"])
-    box = [s.stop - s.start for s in mask_box(mask_to_work(brain, image.affine, grid))]
     network = NetworkSettings(**read_json(default_weights() / SETTINGS_FILE)["network"])
+    box = [s.stop - s.start for s in lattice_box(mask_to_work(brain, image.affine, grid), 2**network.levels)]
     return arithmetic(network, box, replace(load("paper").infer, **summary["settings"]["infer"]))
 
 
@@ -72,7 +73,7 @@ def arithmetic(network: NetworkSettings, box: Sequence[int], infer: InferSetting
     multiple = 2**network.levels
     if infer.method == "whole":
         return sum(operations(network, [-(-n // multiple) * multiple for n in look]).gflop for look in looks)
-    tiles = sum(int(np.prod([len(tile_starts(n, infer.patch, infer.step)) for n in look])) for look in looks)
+    tiles = sum(int(np.prod([len(tile_starts(n, infer.patch, infer.step, multiple)) for n in look])) for look in looks)
     return tiles * operations(network, [infer.patch] * 3).gflop
 
 

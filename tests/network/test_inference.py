@@ -11,6 +11,7 @@ from flairnb.network.inference import (
     _pieces,
     compile_for,
     forward_of,
+    lattice_box,
     memory_needed_gb,
     predict,
     predict_spread,
@@ -152,6 +153,39 @@ def test_overlapping_tiles_are_averaged(tiny, rng):
     np.testing.assert_allclose(found[:8], a[:8], atol=1e-6)
     np.testing.assert_allclose(found[8:16], (a[8:] + b[:8]) / 2, atol=1e-6)
     np.testing.assert_allclose(found[16:], b[8:], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["tiled", "whole"])
+@pytest.mark.parametrize(("look", "least"), [(0.0, 0.0), (1.5, 0.25)])
+def test_a_mask_one_voxel_wider_where_the_image_is_empty_changes_nothing(model, rng, method, look, least):
+    """With a box around each mask, all that the network pools would move by a voxel. Larger voxels at the border change a little."""
+    brain = np.zeros((44, 40, 38), bool)
+    brain[6:38, 9:35, 5:30] = True
+    work = np.where(brain, rng.normal(size=brain.shape), 0).astype(np.float32)
+    wider = brain.copy()
+    wider[5, 9:35, 5:30] = wider[6:38, 35, 5:30] = True
+    settings = infer(method=method, coarser_look=look)
+    found, other = (predict(model, work, mask, settings) for mask in (brain, wider))
+    moved = np.roll(predict(model, np.roll(work, 1, 0), np.roll(brain, 1, 0), settings), -1, 0)
+    place = np.abs(moved - found)[brain].mean()
+    assert place > 1e-4, "no voxel's place in the cells matters, or this test shows nothing"
+    assert np.abs(other - found)[brain].mean() <= least * place + 1e-7
+
+
+def test_the_lattice_starts_at_the_volumes_first_voxel_and_may_stick_out_at_its_end():
+    brain = np.zeros((50, 33, 64), bool)
+    brain[15:17, 31:33, 0:64] = True
+    assert [(s.start, s.stop) for s in lattice_box(brain, 16)] == [(0, 32), (16, 48), (0, 64)]
+    assert [(s.start, s.stop) for s in lattice_box(brain, 16, 16)] == [(0, 48), (0, 48), (0, 64)]
+
+
+@pytest.mark.parametrize("length", [16, 96, 112, 144, 176])
+def test_tiles_start_on_the_lattice_and_cover(length):
+    starts = tile_starts(length, 96, 32, 16)
+    assert all(start % 16 == 0 for start in starts)
+    assert starts[0] <= 0 and starts[-1] + 96 >= length
+    assert len(starts) == len(tile_starts(length, 96, 32))
+    assert abs(-starts[0] - (starts[-1] + 96 - length)) <= 16
 
 
 def test_a_brain_split_for_memory_agrees_with_one_pass(tiny, rng):
