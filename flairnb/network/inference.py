@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -179,9 +180,9 @@ def _once(
     variance: bool,
     margin_vox: int = 0,
 ) -> Look:
-    """Look at the brain's box; the answer has the volume's shape."""
-    multiple = size_multiple(model)
-    box = lattice_box(brain, multiple, margin_vox)
+    """Look at the brain's box with a margin; the answer has the volume's shape."""
+    multiple, box = size_multiple(model), mask_box(brain, margin_vox)
+    box = tiled_box(box, infer.patch, infer.step) if infer.method == "tiled" else lattice_box(box, multiple)
     beyond = [(0, max(0, side.stop - n)) for side, n in zip(box, volume.shape, strict=True)]
     inner = np.pad(volume, beyond)[box]
     if infer.method == "tiled":
@@ -197,22 +198,40 @@ def _once(
     return look.through(back)
 
 
-def lattice_box(brain: NDArray[np.bool_], multiple: int, margin_vox: int = 0) -> Box:
-    """Return the smallest box that holds a brain with a margin and whose sides lie on multiples of a number of voxels.
+def lattice_box(box: Sequence[slice], multiple: int) -> Box:
+    """Return a box, grown until its sides lie on multiples of a number of voxels; it may stick out of the volume at its end.
 
-    It may stick out of the volume at its end. So a voxel always lies at the
-    same place in the cells that the network pools: with the brain's own box, a
-    mask one voxel wider moved all of them, and lesion masks from two brain
-    masks that agree by 0.99 agreed by 0.96 only (0.99 now).
+    So a voxel always lies at the same place in the cells that the network
+    pools. With the brain's own box, a mask one voxel wider moved all of them:
+    lesion masks from two brain masks that agree by 0.99 agreed by 0.96 only
+    (0.99 now).
 
     Examples
     --------
-    >>> brain = np.zeros((40, 40, 40), bool)
-    >>> brain[17:20, 2:33, 30:40] = True
-    >>> [(side.start, side.stop) for side in lattice_box(brain, 16)]
-    [(16, 32), (0, 48), (16, 48)]
+    >>> lattice_box((slice(17, 20), slice(2, 33), slice(0, 48)), 16)
+    (slice(16, 32, None), slice(0, 48, None), slice(0, 48, None))
     """
-    return tuple(slice(s.start // multiple * multiple, -(-s.stop // multiple) * multiple) for s in mask_box(brain, margin_vox))  # type: ignore[return-value]
+    return tuple(slice(side.start // multiple * multiple, -(-side.stop // multiple) * multiple) for side in box)  # type: ignore[return-value]
+
+
+def tiled_box(box: Sequence[slice], patch: int, step: int) -> Box:
+    """Return what the tiles over a box cover; it may stick out of the volume at its end."""
+    starts = [tile_starts(side, patch, step) for side in box]
+    return tuple(slice(one[0], one[-1] + patch) for one in starts)  # type: ignore[return-value]
+
+
+def tile_starts(side: slice, patch: int, step: int) -> list[int]:
+    """Return where the tiles over one side of a box begin: on multiples of the step, for the reason given at `lattice_box`.
+
+    Examples
+    --------
+    >>> tile_starts(slice(10, 150), 96, 32)
+    [0, 32, 64]
+    >>> tile_starts(slice(40, 70), 96, 32)
+    [32]
+    """
+    first = side.start // step * step
+    return [first + step * number for number in range(-(-max(0, side.stop - first - patch) // step) + 1)]
 
 
 def _coarser(model: keras.Model, volume: NDArray[np.float32], brain: NDArray[np.bool_], infer: InferSettings, variance: bool) -> Look:
@@ -258,50 +277,25 @@ def forward_of(model: keras.Model) -> Forward:
     return lambda volume: lesion(tf.constant(volume[None, ..., None])).numpy()
 
 
-def tile_starts(length: int, patch: int, step: int, multiple: int = 1) -> list[int]:
-    """Return where tiles begin along one axis, relative to the brain's box.
-
-    The tiles cover the box and stick out on both sides (so the first start may
-    be negative), as evenly as the first start's being a `multiple` allows.
-
-    Examples
-    --------
-    >>> tile_starts(140, 96, 32)
-    [-10, 22, 54]
-    >>> tile_starts(144, 96, 32, 16)
-    [0, 32, 64]
-    >>> tile_starts(48, 96, 32, 16)
-    [-16]
-    """
-    count = -(-max(0, length - patch) // step) + 1
-    first = -((patch + step * (count - 1) - length) // 2 // multiple * multiple)
-    return [first + step * number for number in range(count)]
-
-
 def _tiled(forward: Forward, volume: NDArray[np.float32], cubes: tuple[int, int], multiple: int, variance: bool) -> Look:
+    """Look tile by tile at a volume that they cover exactly."""
     patch, step = cubes
     if patch % multiple or not 0 < step <= patch:
         raise SettingsError(f"infer.patch: expected a multiple of {multiple} and a step of 1 to patch, found patch {patch}, step {step}.")
-    starts = [tile_starts(n, patch, step, multiple) for n in volume.shape]
-    before = [-s[0] for s in starts]
-    after = [s[-1] + patch - n for s, n in zip(starts, volume.shape, strict=True)]
-    padded = np.pad(volume, list(zip(before, after, strict=True)))
-    total = np.zeros(padded.shape, dtype=np.float32)
-    tiles = np.zeros(padded.shape, dtype=np.float32)
-    squares = np.zeros(padded.shape if variance else (), dtype=np.float64)
-    for corner in np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 3) + before:
-        tile = tuple(slice(int(c), int(c) + patch) for c in corner)
-        if padded[tile].any():
-            found = forward(padded[tile])
+    total, tiles = (np.zeros(volume.shape, dtype=np.float32) for _ in range(2))
+    squares = np.zeros(volume.shape if variance else (), dtype=np.float64)
+    for corner in itertools.product(*(range(0, n - patch + 1, step) for n in volume.shape)):
+        tile = tuple(slice(first, first + patch) for first in corner)
+        if volume[tile].any():
+            found = forward(volume[tile])
             total[tile] += found
             if variance:
                 squares[tile] += np.square(found, dtype=np.float64)
         tiles[tile] += 1
-    crop = tuple(slice(b, b + n) for b, n in zip(before, volume.shape, strict=True))
-    mean = total[crop] / tiles[crop]
+    mean = total / tiles
     if not variance:
         return Look(mean)
-    return Look(mean, np.clip(squares[crop] / tiles[crop] - np.square(mean, dtype=np.float64), 0, None))
+    return Look(mean, np.clip(squares / tiles - np.square(mean, dtype=np.float64), 0, None))
 
 
 def _whole(forward: Forward, volume: NDArray[np.float32], memory_gb: float, multiple: int, width: int) -> NDArray[np.float32]:

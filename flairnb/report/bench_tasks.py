@@ -48,9 +48,8 @@ def segment(flair: str, out: str, **words: Any) -> dict[str, Any]:
 
 
 def _gflop_of(flair: str, out: Path, summary: dict[str, Any]) -> float:
-    from flairnb.geometry import isotropic_grid
+    from flairnb.geometry import isotropic_grid, mask_box
     from flairnb.images import read_image, read_mask
-    from flairnb.network.inference import lattice_box
     from flairnb.network.weights import SETTINGS_FILE, default_weights
     from flairnb.prepare.slabs import mask_to_work
     from flairnb.provenance import read_json
@@ -60,20 +59,22 @@ def _gflop_of(flair: str, out: Path, summary: dict[str, Any]) -> float:
     brain = read_mask(next(out.glob("*_desc-brain_mask.nii.gz")), image)
     grid = isotropic_grid(image.shape, image.affine, summary["weights"]["spacing_mm"])
     network = NetworkSettings(**read_json(default_weights() / SETTINGS_FILE)["network"])
-    box = [s.stop - s.start for s in lattice_box(mask_to_work(brain, image.affine, grid), 2**network.levels)]
+    box = mask_box(mask_to_work(brain, image.affine, grid))
     return arithmetic(network, box, replace(load("paper").infer, **summary["settings"]["infer"]))
 
 
-def arithmetic(network: NetworkSettings, box: Sequence[int], infer: InferSettings) -> float:
-    """Return the GFLOP that inference does over a brain's box of so many voxels (tiles that hold no brain counted too)."""
-    from flairnb.network.inference import tile_starts
+def arithmetic(network: NetworkSettings, box: Sequence[slice], infer: InferSettings) -> float:
+    """Return the GFLOP that inference does over a brain's box (tiles that hold no brain counted too)."""
+    from flairnb.network.inference import lattice_box, tile_starts
     from flairnb.network.operations import operations
 
-    looks = [list(box)] + ([[round(n / infer.coarser_look) for n in box]] if infer.coarser_look > 1 else [])
-    multiple = 2**network.levels
+    looks, factor = [list(box)], infer.coarser_look
+    if factor > 1:
+        looks.append([slice(int(side.start / factor), int(np.ceil(side.stop / factor))) for side in box])
     if infer.method == "whole":
-        return sum(operations(network, [-(-n // multiple) * multiple for n in look]).gflop for look in looks)
-    tiles = sum(int(np.prod([len(tile_starts(n, infer.patch, infer.step, multiple)) for n in look])) for look in looks)
+        sides = [lattice_box(look, 2**network.levels) for look in looks]
+        return sum(operations(network, [side.stop - side.start for side in look]).gflop for look in sides)
+    tiles = sum(int(np.prod([len(tile_starts(side, infer.patch, infer.step)) for side in look])) for look in looks)
     return tiles * operations(network, [infer.patch] * 3).gflop
 
 

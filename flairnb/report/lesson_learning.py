@@ -123,7 +123,6 @@ def overlap(lesson: Lesson, parts: int = 2) -> Any:
     parts : int
         Tiles begin every `PATCH` / `parts` voxels.
     """
-    from flairnb.network.inference import size_multiple
     from flairnb.present.lesson_pictures import overlap_figure
 
     if lesson.network is None:
@@ -136,18 +135,17 @@ def overlap(lesson: Lesson, parts: int = 2) -> Any:
     answers = [_tiled(lesson, image[cut], brain[cut], every) for every in (PATCH, max(1, PATCH // int(parts)))]
     k = middle - first
     dice = [_dice(answer > 0.5, truth[cut]) for answer in answers]
-    lines = seams(brain[cut], size_multiple(lesson.network.model))
-    return overlap_figure([seen(answer, k) for answer in answers], dice, lines, int(parts))
+    return overlap_figure([seen(answer, k) for answer in answers], dice, seams(brain[cut]), int(parts))
 
 
-def seams(brain: NDArray[np.bool_], multiple: int) -> tuple[list[float], list[float]]:
+def seams(brain: NDArray[np.bool_]) -> tuple[list[float], list[float]]:
     """Return between which rows and columns of a seen slice tiles side by side meet."""
-    from flairnb.network.inference import lattice_box, tile_starts
+    from flairnb.geometry import mask_box
+    from flairnb.network.inference import tile_starts
 
     at = []
-    for side, length in zip(lattice_box(brain, multiple)[:2], brain.shape[:2], strict=True):
-        starts = tile_starts(side.stop - side.start, PATCH, PATCH, multiple)
-        at.append([length - (side.start + start) - 0.5 for start in starts[1:]])
+    for side, length in zip(mask_box(brain)[:2], brain.shape[:2], strict=True):
+        at.append([length - start - 0.5 for start in tile_starts(side, PATCH, PATCH)[1:]])
     return at[1], at[0]
 
 

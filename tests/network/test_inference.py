@@ -172,20 +172,8 @@ def test_a_mask_one_voxel_wider_where_the_image_is_empty_changes_nothing(model, 
     assert np.abs(other - found)[brain].mean() <= least * place + 1e-7
 
 
-def test_the_lattice_starts_at_the_volumes_first_voxel_and_may_stick_out_at_its_end():
-    brain = np.zeros((50, 33, 64), bool)
-    brain[15:17, 31:33, 0:64] = True
-    assert [(s.start, s.stop) for s in lattice_box(brain, 16)] == [(0, 32), (16, 48), (0, 64)]
-    assert [(s.start, s.stop) for s in lattice_box(brain, 16, 16)] == [(0, 48), (0, 48), (0, 64)]
-
-
-@pytest.mark.parametrize("length", [16, 96, 112, 144, 176])
-def test_tiles_start_on_the_lattice_and_cover(length):
-    starts = tile_starts(length, 96, 32, 16)
-    assert all(start % 16 == 0 for start in starts)
-    assert starts[0] <= 0 and starts[-1] + 96 >= length
-    assert len(starts) == len(tile_starts(length, 96, 32))
-    assert abs(-starts[0] - (starts[-1] + 96 - length)) <= 16
+def test_a_box_on_the_lattice_is_the_smallest_that_holds_it():
+    assert lattice_box((slice(15, 17), slice(32, 33), slice(0, 64)), 16) == (slice(0, 32), slice(32, 48), slice(0, 64))
 
 
 def test_a_brain_split_for_memory_agrees_with_one_pass(tiny, rng):
@@ -242,19 +230,18 @@ def test_splitting_brings_the_memory_under_the_limit_or_stops_at_the_smallest_pi
     assert split_counts((16, 16, 16), 0.0, 16, 16) == [1, 1, 1]
 
 
+@pytest.mark.parametrize("first", [0, 1, 31, 32, 45])
 @pytest.mark.parametrize("length", [1, 50, 96, 97, 128, 140, 176, 181])
-def test_tiles_cover_the_box_and_stick_out_evenly(length):
-    starts = tile_starts(length, 96, 32)
-    assert starts[0] <= 0
-    assert starts[-1] + 96 >= length
-    assert set(np.diff(starts)) <= {32}
-    left, right = -starts[0], starts[-1] + 96 - length
-    assert 0 <= right - left <= 1 or 0 <= left - right <= 1
-    assert len(starts) == 1 or left + right < 32
+def test_tiles_cover_the_box_from_multiples_of_the_step_on(first, length):
+    starts = tile_starts(slice(first, first + length), 96, 32)
+    assert all(start % 32 == 0 for start in starts) and set(np.diff(starts)) <= {32}
+    assert first - 32 < starts[0] <= first
+    assert starts[-1] + 96 >= first + length
+    assert len(starts) == 1 or starts[-2] + 96 < first + length
 
 
 def test_the_paper_tiles_a_brain_of_usual_size_in_some_36_cubes():
-    assert np.prod([len(tile_starts(n, 96, 32)) for n in (144, 176, 144)]) == 36
+    assert np.prod([len(tile_starts(slice(32, 32 + n), 96, 32)) for n in (144, 176, 144)]) == 36
 
 
 def test_an_empty_brain_gives_an_empty_answer(model):
