@@ -62,6 +62,8 @@ class EpochPatches:
         order = np.random.default_rng([seed, epoch, ORDER]).permutation(total)
         self.items = np.stack(np.unravel_index(order, (len(self.records), rounds, train.patches_per_case)), axis=1)
         self.draw = lru_cache(maxsize=None)(self._draw)
+        for record in self.records:
+            record.read_headers()
 
     def __len__(self) -> int:
         return len(self.items)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,16 @@ class VolumeRecord:
     def open_mask(self) -> NDArray:
         """Return the (I, J, K) mask, memory-mapped if it is a file."""
         return _open(self.mask)
+
+    def read_headers(self) -> None:
+        """Read the files' headers once, so that `open_image` and `open_mask` do not: to be called before threads do.
+
+        NumPy parses a header with `ast`, of which Python 3.11 can run one at a
+        time only (cpython issue 106905): a training ended with "AST constructor
+        recursion depth mismatch".
+        """
+        self.open_image()
+        self.open_mask()
 
     @property
     def key(self) -> int:
@@ -123,7 +134,17 @@ def as_source(volumes: VolumeSource | Sequence[VolumeRecord]) -> VolumeSource:
 
 
 def _open(array: NDArray | Path) -> NDArray:
-    return array if isinstance(array, np.ndarray) else np.load(array, mmap_mode="r", allow_pickle=False)
+    if isinstance(array, np.ndarray):
+        return array
+    dtype, shape, offset, order = _layout(array, array.stat().st_mtime_ns)
+    return np.memmap(array, dtype, "r", offset, shape, order)
+
+
+@cache
+def _layout(path: Path, _written_ns: int) -> tuple[np.dtype, tuple[int, ...], int, Literal["C", "F"]]:
+    """Return type, shape, first byte and order of a ``.npy`` file's array."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array.dtype, array.shape, array.offset, "F" if array.flags.fnc else "C"
 
 
 def _save(path: Path, array: NDArray) -> Path:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import gc
 import weakref
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from flairnb.errors import InputError
 from flairnb.network.dataset import EpochPatches
+from flairnb.network.volumes import FolderSource, write_volume
 
 
 def collect(patches, first=0, workers=2):
@@ -33,6 +35,24 @@ def test_batches_do_not_depend_on_threads_or_on_where_one_starts(volumes, tiny_s
     late = collect(EpochPatches(volumes, tiny_settings.train, 1, 4), first=3)
     assert len(late) == 1
     np.testing.assert_array_equal(late[0][0], one[3][0])
+
+
+def test_threads_that_cut_patches_parse_no_python(tmp_path, rng, tiny_settings, monkeypatch):
+    """Python 3.11's `ast` fails now and then where two threads use it; NumPy reads a file's header with it."""
+    for name in "ab":
+        image = rng.normal(size=(20, 21, 22)).astype(np.float32)
+        write_volume(tmp_path, name, image, image > 2)
+    patches = EpochPatches(FolderSource(tmp_path, 2.0).records(), tiny_settings.train, 1, 0)
+    expected = collect(patches, workers=1)
+    again = EpochPatches(FolderSource(tmp_path, 2.0).records(), tiny_settings.train, 1, 0)
+
+    def parsed(*_args, **_words):
+        raise AssertionError("a thread parsed Python")
+
+    monkeypatch.setattr(ast, "parse", parsed)
+    for (image, mask), (other, other_mask) in zip(collect(again), expected, strict=True):
+        np.testing.assert_array_equal(image, other)
+        np.testing.assert_array_equal(mask, other_mask)
 
 
 def test_another_epoch_or_seed_draws_other_patches(volumes, tiny_settings):

@@ -33,6 +33,16 @@ def test_a_folder_that_grows_lists_only_whole_volumes(tmp_path, rng):
     assert source.records()[0].open_image().dtype == np.float16
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_file_written_anew_under_its_name_is_read_anew_in_either_order(tmp_path, rng, order):
+    for shape in ((7, 8, 9), (5, 6, 4)):
+        image = np.asarray(rng.normal(size=shape), np.float32, order=order)
+        write_volume(tmp_path, "a", image, np.asarray(image > 0, order=order))
+        (record,) = FolderSource(tmp_path, 1.0).records()
+        np.testing.assert_array_equal(record.open_image(), image)
+        np.testing.assert_array_equal(record.open_mask(), image > 0)
+
+
 def test_image_and_mask_of_different_shape_are_refused(tmp_path):
     with pytest.raises(InputError, match="sub-02"):
         write_volume(tmp_path, "sub-02", np.zeros((3, 4, 5)), np.zeros((3, 4, 6)))
