@@ -35,6 +35,8 @@ class Network:
     `calibration` how its probabilities are made honest, `coarser_look` the
     ``infer.coarser_look`` it works best with, `sharpening` the strength with
     which the image moves its outlines (:func:`flairnb.network.sharpen.sharpen`),
+    `smoothing_mm` over what it is averaged before that on thin slices
+    (:func:`flairnb.network.sharpen.smooth_thin`),
     `min_lesion_ml` the smallest lesion that it is believed, `rim_mm` how deep
     below the brain's border a lesion has to reach (`flairnb.network.rim`).
     """
@@ -49,6 +51,7 @@ class Network:
     calibration: Calibration = field(default_factory=Calibration)
     coarser_look: float = 0.0
     sharpening: float = 0.0
+    smoothing_mm: float = 0.0
     min_lesion_ml: float = 0.0
     rim_mm: float = 0.0
 
@@ -73,6 +76,7 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
     calibration: Calibration | None = None,
     coarser_look: float = 0.0,
     sharpening: float = 0.0,
+    smoothing_mm: float = 0.0,
     min_lesion_ml: float = 0.0,
     rim_mm: float = 0.0,
 ) -> Path:
@@ -103,6 +107,8 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
         See ``infer.coarser_look``.
     sharpening : float
         See :func:`flairnb.network.sharpen.sharpen`.
+    smoothing_mm : float
+        See :func:`flairnb.network.sharpen.smooth_thin`.
     min_lesion_ml : float
         See ``infer.min_lesion_ml``.
     rim_mm : float
@@ -131,6 +137,7 @@ def save_network(  # noqa: PLR0913 (all but two are keywords with defaults)
         "card": dict(card or {}),
         "coarser_look": float(coarser_look),
         "sharpening": float(sharpening),
+        "smoothing_mm": float(smoothing_mm),
         "min_lesion_ml": float(min_lesion_ml),
         "rim_mm": float(rim_mm),
         "calibration": dataclasses.asdict(calibration or Calibration()),
@@ -203,8 +210,8 @@ def inherited_use(name_or_path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        `threshold`, `coarser_look`, `sharpening`, `min_lesion_ml`, `rim_mm`
-        and `calibration`: keywords of `save_network`. The calibration's
+        `threshold`, `coarser_look`, `sharpening`, `smoothing_mm`,
+        `min_lesion_ml`, `rim_mm` and `calibration`: keywords of `save_network`. The calibration's
         `fitted_on` says that it is another network's, unless it is none.
 
     Raises
@@ -223,7 +230,7 @@ def inherited_use(name_or_path: str | Path) -> dict[str, Any]:
 
 def _use(about: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a settings.json says of how its network is used."""
-    optional = ("coarser_look", "sharpening", "min_lesion_ml", "rim_mm")
+    optional = ("coarser_look", "sharpening", "smoothing_mm", "min_lesion_ml", "rim_mm")
     return {
         "threshold": float(about["threshold"]),
         **{name: float(about.get(name, 0.0)) for name in optional},

@@ -209,7 +209,7 @@ def _network_of(run: Run, participant: str, folder: Path, shipped_mm: float = 0.
     from flairnb.settings import as_dict
 
     network = _loaded(folder, (folder / "settings.json").stat().st_mtime_ns)
-    stored = (network.threshold, network.coarser_look, network.sharpening, network.min_lesion_ml, network.rim_mm)
+    stored = (network.threshold, network.coarser_look, network.sharpening, network.smoothing_mm, network.min_lesion_ml, network.rim_mm)
     key = content_hash(network.sha256, *stored, as_dict(network.calibration), as_dict(run.settings.infer))
     if shipped_mm:
         return _apply(run, participant, "shipped", key, _shipped(run, network, shipped_mm))

@@ -54,7 +54,8 @@ def model_card(about: dict[str, Any], table: pd.DataFrame, phantoms: pd.DataFram
         "**Research and teaching only, not for clinical use.** Written by notebook 13.",
         "",
         f"- What: the paper's 3D U-Net (width {net['width']}, {net['norm_in_blocks']} norm, dilation {net['dilation']}), lesion "
-        f"probability on FLAIR at {about['spacing_mm']:g} mm, the mean of {looks}; outlines sharpened by the image (strength "
+        f"probability on FLAIR at {about['spacing_mm']:g} mm, the mean of {looks}; averaged over "
+        f"{about['smoothing_mm']:g} mm where slices are 2 mm or thinner, outlines sharpened by the image (strength "
         f"{about['sharpening']:g}), lesion from {about['threshold']:g} on, none below {about['min_lesion_ml']:g} ml, none "
         f"that stays within {about['rim_mm']:g} mm of the brain mask's border.",
         f"- Weights: sha256 {about['sha256'][:12]}..., stored as {about['storage']}; {card['weights_are']}.",

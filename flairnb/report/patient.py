@@ -261,7 +261,7 @@ def back_to_native(
     min_ml : float
         Smallest lesion kept, ml; 0 keeps all.
     network : Network, optional
-        What gave the probability. Its sharpening and calibration are applied on
+        What gave the probability. Its smoothing, sharpening and calibration are applied on
         the FLAIR's own grid, before the cut, and give the expected Dice; what
         it marks at the brain's surface alone is left out, probability included.
     agreement : float
@@ -276,7 +276,7 @@ def back_to_native(
     from flairnb.evaluate.components import label_lesions, lesion_table
     from flairnb.network.confidence import temper
     from flairnb.network.rim import at_the_rim
-    from flairnb.network.sharpen import sharpen
+    from flairnb.network.sharpen import sharpen, smooth_thin
     from flairnb.prepare.native import to_native
 
     flair = case.flair
@@ -284,6 +284,7 @@ def back_to_native(
     native = np.clip(to_native(probability, case, order=1), 0.0, 1.0).astype(np.float32)
     native[~brain] = 0.0
     if network is not None:
+        native = smooth_thin(native, brain, flair.spacing_mm, network.smoothing_mm)
         native = temper(sharpen(native, flair.data, brain, network.threshold, network.sharpening), network.calibration.temperature)
     mask = native >= threshold
     if network is not None:

@@ -84,6 +84,7 @@ def weights_facts(network: Network, weights: Path | str) -> dict[str, Any]:
         "shipped": is_shipped(weights),
         "spacing_mm": network.spacing_mm,
         "sharpening": network.sharpening,
+        "smoothing_mm": network.smoothing_mm,
         "rim_mm": network.rim_mm,
         "calibration": asdict(network.calibration),
         "card": network.card,

@@ -33,6 +33,7 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
     coarser_look: float = 2.0,
     threshold: float = 0.35,
     sharpening: float = 1.5,
+    smoothing_mm: float = 1.0,
     min_lesion_ml: float = 0.01,
     rim_mm: float = 5.0,
 ) -> Path:
@@ -54,6 +55,8 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
         Stored with the weights: lesion from this (calibrated) probability on.
     sharpening : float
         Stored with the weights; see :func:`flairnb.network.sharpen.sharpen`.
+    smoothing_mm : float
+        Stored with the weights; see :func:`flairnb.network.sharpen.smooth_thin`.
     min_lesion_ml : float
         Stored with the weights; see ``infer.min_lesion_ml``. Sharpening leaves
         specks: without those below 0.01 ml the development cases' Dice does not
@@ -75,7 +78,8 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
 
     from flairnb.network.weights import load_network, save_network
 
-    network = replace(load_network(model_dir), coarser_look=coarser_look, threshold=threshold, sharpening=sharpening, rim_mm=rim_mm)
+    use = {"coarser_look": coarser_look, "threshold": threshold, "sharpening": sharpening, "smoothing_mm": smoothing_mm, "rim_mm": rim_mm}
+    network = replace(load_network(model_dir), **use)
     found = predict_real(run, network)
     calibration = calibrate(found, network.threshold)
     history = pd.read_csv(Path(model_dir) / "history.csv").round(4).to_dict("records")
@@ -93,6 +97,7 @@ def ship_network(  # noqa: PLR0913 (the last four have defaults)
         calibration=calibration,
         coarser_look=coarser_look,
         sharpening=sharpening,
+        smoothing_mm=smoothing_mm,
         min_lesion_ml=min_lesion_ml,
         rim_mm=rim_mm,
     )
@@ -138,14 +143,15 @@ def retune(  # noqa: PLR0913 (what was chosen, one by one)
     card: Mapping[str, Any],
     threshold: float,
     sharpening: float,
+    smoothing_mm: float,
     min_lesion_ml: float,
     rim_mm: float,
 ) -> Path:
-    """Choose cut, sharpening and rim of a network that ships already, and calibrate it again; the weights stay as they are.
+    """Choose cut, sharpening, smoothing and rim of a network that ships already, and calibrate it again; the weights stay as they are.
 
     Parameters
     ----------
-    run, target_dir, card, threshold, sharpening, min_lesion_ml, rim_mm
+    run, target_dir, card, threshold, sharpening, smoothing_mm, min_lesion_ml, rim_mm
         As for :func:`ship_network`.
 
     Returns
@@ -158,19 +164,21 @@ def retune(  # noqa: PLR0913 (what was chosen, one by one)
     from flairnb.network.weights import SETTINGS_FILE, load_network
     from flairnb.provenance import read_json, write_json
 
-    network = replace(load_network(target_dir), threshold=threshold, sharpening=sharpening, rim_mm=rim_mm)
+    chosen = {"threshold": threshold, "sharpening": sharpening, "smoothing_mm": smoothing_mm, "rim_mm": rim_mm}
+    network = replace(load_network(target_dir), **chosen)
     calibration = calibrate(predict_real(run, network), threshold)
     path = Path(target_dir) / SETTINGS_FILE
     content = read_json(path)
-    chosen = {"threshold": threshold, "sharpening": sharpening, "min_lesion_ml": min_lesion_ml, "rim_mm": rim_mm}
-    write_json(path, {**content, **chosen, "calibration": asdict(calibration), "card": {**content["card"], **card}})
+    write_json(
+        path, {**content, **chosen, "min_lesion_ml": min_lesion_ml, "calibration": asdict(calibration), "card": {**content["card"], **card}}
+    )
     return path
 
 
 def predict_real(run: Run, network: Network) -> dict[str, tuple[NDArray[np.float32], NDArray[np.bool_], float]]:
     """Return probability and reference of the brain voxels of every real case with a reference, on the FLAIR's own grid.
 
-    Sharpened as the network asks for, not tempered. The third is the agreement of the network's looks.
+    Smoothed and sharpened as the network asks for, not tempered. The third is the agreement of the network's looks.
     """
     from flairnb.images import read_image, read_mask
     from flairnb.network.confidence import Calibration

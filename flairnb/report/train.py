@@ -200,8 +200,8 @@ def _say_use(weights: str | None, use: dict[str, Any] | None, say: Callable[[str
     if use is not None:
         say(
             f"the new weights are used as {Path(str(weights)).name}: lesion from {use['threshold']:g} on, "
-            f"second look {use['coarser_look']:g}, sharpening {use['sharpening']:g}, smallest lesion {use['min_lesion_ml']:g} ml, "
-            f"rim {use['rim_mm']:g} mm; calibration {use['calibration'].fitted_on}"
+            f"second look {use['coarser_look']:g}, sharpening {use['sharpening']:g}, smoothing {use['smoothing_mm']:g} mm, "
+            f"smallest lesion {use['min_lesion_ml']:g} ml, rim {use['rim_mm']:g} mm; calibration {use['calibration'].fitted_on}"
         )
 
 

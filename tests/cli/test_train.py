@@ -35,7 +35,8 @@ def mine(tmp_path) -> Path:
     network = as_dict(replace(load("robust").network, width=12))
     about = {
         "name": "mine", "file": "mine.keras", "sha256": "5" * 64, "spacing_mm": 1.5, "threshold": 0.35, "network": network,
-        "card": {"train": {"recipe": "robust"}}, "coarser_look": 2.0, "sharpening": 1.5, "min_lesion_ml": 0.01, "rim_mm": 5.0,
+        "card": {"train": {"recipe": "robust"}}, "coarser_look": 2.0, "sharpening": 1.5, "smoothing_mm": 1.0,
+        "min_lesion_ml": 0.01, "rim_mm": 5.0,
         "calibration": {"temperature": 1.27, "slope": 1.07, "fitted_on": "8 cases"},
     }  # fmt: skip
     write_json(tmp_path / "mine" / "settings.json", about)
@@ -172,7 +173,7 @@ def test_a_network_of_generated_heads_is_used_as_the_shipped_one(more, cut, tmp_
     assert call([*words, "--set", f"{small} train.epochs=1 train.patch=16", *more]) == 0
     made = read_json(tmp_path / "out" / "models" / "unet" / "settings.json")
     shipped = read_json(SHIPPED / "robust" / "settings.json")
-    names = ("threshold", "coarser_look", "sharpening", "min_lesion_ml", "rim_mm")
+    names = ("threshold", "coarser_look", "sharpening", "smoothing_mm", "min_lesion_ml", "rim_mm")
     assert [made[name] for name in names] == [cut or shipped["threshold"], *(shipped[name] for name in names[1:])]
     words = f"inherited from robust (fitted there on {shipped['calibration']['fitted_on']}), not fitted on these weights"
     assert made["calibration"] == shipped["calibration"] | {"fitted_on": words} and made["card"]["calibration"] == words

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from flairnb.network.sharpen import FURTHEST, LEAST_PROBABILITY, sharpen
+from flairnb.network.sharpen import FURTHEST, LEAST_PROBABILITY, sharpen, smooth_thin
 
 
 @pytest.fixture
@@ -52,3 +52,30 @@ def test_nothing_moves_without_strength_or_without_a_sure_lesion(blurred):
     assert np.array_equal(sharpen(probability, flair, brain, 0.4, 0.0), probability)
     assert np.array_equal(sharpen(probability * 0.3, flair, brain, 0.9, 1.0), probability * np.float32(0.3))
     assert np.array_equal(sharpen(probability, np.ones_like(flair), brain, 0.4, 1.0), probability)
+
+
+def test_smoothing_keeps_what_is_even_and_ends_at_the_brain(rng):
+    brain = np.zeros((21, 22, 23), bool)
+    brain[4:17, 5:18, 3:20] = True
+    even = np.where(brain, 0.4, 0.9).astype(np.float32)
+    found = smooth_thin(even, brain, (1, 1, 1), 1.5)
+    np.testing.assert_allclose(found[brain], 0.4, atol=1e-6)
+    assert not found[~brain].any() and found.dtype == np.float32
+
+
+def test_smoothing_is_a_gaussian_in_millimetres():
+    brain = np.ones((41, 41, 61), bool)
+    point = np.zeros(brain.shape, np.float32)
+    point[20, 20, 30] = 1
+    found = smooth_thin(point, brain, (1.0, 1.5, 0.8), 2.0)
+    for axis, edge in enumerate((1.0, 1.5, 0.8)):
+        line = found.sum(axis=tuple(a for a in range(3) if a != axis), dtype=float)
+        at = (np.arange(line.size) - line.size // 2) * edge
+        assert np.sqrt((line * at**2).sum() / line.sum()) == pytest.approx(2.0, rel=0.02)
+    assert found.sum() == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize(("spacing", "sigma"), [((1, 1, 2.5), 1.0), ((1, 1, 1), 0.0)])
+def test_thick_slices_and_no_smoothing_change_nothing(rng, spacing, sigma):
+    probability = rng.random((9, 8, 7)).astype(np.float32)
+    assert smooth_thin(probability, np.ones(probability.shape, bool), spacing, sigma) is probability

@@ -122,7 +122,7 @@ def test_fine_tuning_starts_from_the_given_weights(tmp_path, volumes, tiny_setti
 
 
 CALIBRATION = Calibration(temperature=1.6, slope=1.05, doubtful_below=0.4, fitted_on="9 cases")
-USE = {"threshold": 0.2, "coarser_look": 2.0, "sharpening": 1.2, "min_lesion_ml": 0.05, "rim_mm": 5.0}
+USE = {"threshold": 0.2, "coarser_look": 2.0, "sharpening": 1.2, "smoothing_mm": 1.1, "min_lesion_ml": 0.05, "rim_mm": 5.0}
 
 
 def save_first(model, tmp_path, tiny_settings):

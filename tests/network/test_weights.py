@@ -174,7 +174,7 @@ def test_shipped_networks_come_first_then_those_of_demo_runs(tmp_path, tiny, mon
 def test_how_the_shipped_network_is_used_is_known_by_its_name_alone():
     about, use = read_json(weights.SHIPPED / "robust" / "settings.json"), weights.inherited_use("robust")
     stated = use.pop("calibration")
-    assert use == {name: about[name] for name in ("threshold", "coarser_look", "sharpening", "min_lesion_ml", "rim_mm")}
+    assert use == {name: about[name] for name in ("threshold", "coarser_look", "sharpening", "smoothing_mm", "min_lesion_ml", "rim_mm")}
     assert use["threshold"] == load_network("robust").threshold != 0.5
     words = f"inherited from robust (fitted there on {about['calibration']['fitted_on']}), not fitted on these weights"
     assert asdict(stated) == about["calibration"] | {"fitted_on": words}
@@ -183,7 +183,8 @@ def test_how_the_shipped_network_is_used_is_known_by_its_name_alone():
 def test_a_network_without_a_calibration_has_none_to_inherit(saved):
     use = weights.inherited_use(saved[1])
     assert use == {
-        "threshold": 0.4, "coarser_look": 0, "sharpening": 0, "min_lesion_ml": 0, "rim_mm": 0, "calibration": weights.Calibration()
+        "threshold": 0.4, "coarser_look": 0, "sharpening": 0, "smoothing_mm": 0, "min_lesion_ml": 0, "rim_mm": 0,
+        "calibration": weights.Calibration(),
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from flairnb.report.patient import settings_for
 from flairnb.settings import InferSettings
 
 #: Values that no profile has.
-STORED = {"threshold": 0.31, "coarser_look": 1.75, "sharpening": 1.25, "min_lesion_ml": 0.023, "rim_mm": 4.5}
+STORED = {"threshold": 0.31, "coarser_look": 1.75, "sharpening": 1.25, "smoothing_mm": 0.75, "min_lesion_ml": 0.023, "rim_mm": 4.5}
 FIELDS = {field.name for field in dataclasses.fields(InferSettings)}
 
 

@@ -62,6 +62,7 @@ def fake_rooms(monkeypatch):
         calibration=Calibration(),
         coarser_look=0.0,
         sharpening=0.0,
+        smoothing_mm=0.0,
         min_lesion_ml=0.0,
         rim_mm=0.0,
         trained_patch=0,
@@ -163,19 +164,20 @@ def test_a_result_the_network_is_unsure_of_carries_a_warning(flair, fake_rooms, 
     assert any(f"expected Dice {unsure['expected_dice']:.2f}, below 0.50" in note for note in unsure["notes"])
 
 
-def test_a_network_s_sharpening_and_calibration_meet_the_probability_on_the_flair_s_own_grid(flair, fake_rooms):
+def test_a_network_s_smoothing_sharpening_and_calibration_meet_the_probability_on_the_flair_s_own_grid(flair, fake_rooms):
     from flairnb.images import read_image
     from flairnb.network.confidence import temper
-    from flairnb.network.sharpen import sharpen
+    from flairnb.network.sharpen import sharpen, smooth_thin
     from flairnb.prepare import case as case_module
 
-    network = SimpleNamespace(threshold=0.4, sharpening=1.5, rim_mm=0.0, calibration=Calibration(temperature=1.6))
+    network = SimpleNamespace(threshold=0.4, sharpening=1.5, smoothing_mm=1.2, rim_mm=0.0, calibration=Calibration(temperature=1.6))
     image = read_image(flair)
     case = case_module.prepare_case(image, settings=settings.load("paper").prepare)
     soft = np.clip((case.work - 150) / 300, 0, 1).astype(np.float32)
     raw = patient.back_to_native(soft, case, 0.4, 0.0)
     found = patient.back_to_native(soft, case, 0.4, 0.0, network)
-    expected = temper(sharpen(raw.probability, image.data, raw.brain, 0.4, 1.5), 1.6)
+    smooth = smooth_thin(raw.probability, raw.brain, image.spacing_mm, 1.2)
+    expected = temper(sharpen(smooth, image.data, raw.brain, 0.4, 1.5), 1.6)
     np.testing.assert_array_equal(found.probability, expected)
     assert np.isnan(raw.expected_dice) and 0 < found.expected_dice <= 1
 
@@ -184,7 +186,7 @@ def test_less_is_expected_where_looks_disagree_and_nothing_of_a_brain_that_no_he
     from flairnb.images import read_image
     from flairnb.prepare import case as case_module
 
-    network = SimpleNamespace(threshold=0.4, sharpening=0.0, rim_mm=0.0, calibration=Calibration(usual_agreement=0.5))
+    network = SimpleNamespace(threshold=0.4, sharpening=0.0, smoothing_mm=0.0, rim_mm=0.0, calibration=Calibration(usual_agreement=0.5))
     image = read_image(flair)
     case = case_module.prepare_case(image, settings=settings.load("paper").prepare)
     soft = np.clip((case.work - 150) / 300, 0, 1).astype(np.float32)

@@ -55,14 +55,14 @@ def test_retune_changes_what_was_chosen_and_leaves_the_weights(overconfident, tm
     asked = {}
 
     def predict_real(_run, network):
-        asked.update(threshold=network.threshold, sharpening=network.sharpening)
+        asked.update(threshold=network.threshold, sharpening=network.sharpening, smoothing_mm=network.smoothing_mm)
         return overconfident
 
     monkeypatch.setattr(ship, "predict_real", predict_real)
-    ship.retune(None, tmp_path, {"limits": "new"}, 0.35, 1.5, 0.01, 5.0)
+    ship.retune(None, tmp_path, {"limits": "new"}, 0.35, 1.5, 1.0, 0.01, 5.0)
     found = load_network(tmp_path)
-    assert stored.read_bytes() == before and asked == {"threshold": 0.35, "sharpening": 1.5}
-    assert (found.threshold, found.sharpening, found.min_lesion_ml, found.rim_mm) == (0.35, 1.5, 0.01, 5.0)
+    assert stored.read_bytes() == before and asked == {"threshold": 0.35, "sharpening": 1.5, "smoothing_mm": 1.0}
+    assert (found.threshold, found.sharpening, found.smoothing_mm, found.min_lesion_ml, found.rim_mm) == (0.35, 1.5, 1.0, 0.01, 5.0)
     assert found.calibration.temperature == pytest.approx(2.0, rel=0.05)
     assert found.card["limits"] == "new" and found.card["seed"] == 7
 
