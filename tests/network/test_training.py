@@ -202,7 +202,7 @@ def test_a_network_from_the_beginning_keeps_its_own_cut_and_nothing_else(tmp_pat
     write_json(tmp_path / "new" / START_FILE, {"use": {**USE, "calibration": {}}, "card": {"calibration": "of an earlier run"}})
     train(volumes, settings, tmp_path / "new")
     new = load_network(tmp_path / "new")
-    assert [getattr(new, name) for name in USE] == [0.45, 0, 0, 0, 0]
+    assert [getattr(new, name) for name in USE] == [0.45, 0, 0, 0, 0, 0]
     assert new.calibration == Calibration() and not {"calibration", "started_from"} & new.card.keys()
     assert not (tmp_path / "new" / START_FILE).exists()
 
