@@ -47,7 +47,7 @@ def resample(
 
     Notes
     -----
-    Linear interpolation along the image's own axes is done axis by axis: six
+    Linear interpolation along the image's own axes is done axis by axis: five
     times as fast as SciPy's, the same to a few parts in ten million. The rest
     is SciPy's, in two halves side by side.
     """

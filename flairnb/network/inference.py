@@ -110,6 +110,8 @@ def _apply(
         raise InputError(f"expected a 3D volume and its brain mask, found shapes {work.shape} and {brain.shape}.")
     if infer.method not in ("tiled", "whole"):
         raise SettingsError(f"infer.method: expected 'tiled' or 'whole', found {infer.method!r}.")
+    if infer.method == "tiled":
+        _check_tiles(infer.patch, infer.step, size_multiple(model))
     brain = np.asarray(brain, dtype=bool)
     probability, spread = (np.zeros(work.shape, dtype=np.float32) for _ in range(2))
     if not brain.any():
@@ -124,6 +126,11 @@ def _apply(
         found = (found + look.mean) / 2
     probability[brain] = found[brain]
     return probability, spread
+
+
+def _check_tiles(patch: int, step: int, multiple: int) -> None:
+    if patch % multiple or not 0 < step <= patch:
+        raise SettingsError(f"infer.patch: expected a multiple of {multiple} and a step of 1 to patch, found patch {patch}, step {step}.")
 
 
 def _looks(
@@ -186,7 +193,7 @@ def _once(
     beyond = [(0, max(0, side.stop - n)) for side, n in zip(box, volume.shape, strict=True)]
     inner = np.pad(volume, beyond)[box]
     if infer.method == "tiled":
-        look = _tiled(forward_of(model), inner, (infer.patch, infer.step), multiple, variance)
+        look = _tiled(forward_of(model), inner, (infer.patch, infer.step), variance)
     else:
         look = Look(_whole(forward_of(model), inner, infer.memory_gb, multiple, _width(model)))
 
@@ -277,11 +284,9 @@ def forward_of(model: keras.Model) -> Forward:
     return lambda volume: lesion(tf.constant(volume[None, ..., None])).numpy()
 
 
-def _tiled(forward: Forward, volume: NDArray[np.float32], cubes: tuple[int, int], multiple: int, variance: bool) -> Look:
+def _tiled(forward: Forward, volume: NDArray[np.float32], cubes: tuple[int, int], variance: bool) -> Look:
     """Look tile by tile at a volume that they cover exactly."""
     patch, step = cubes
-    if patch % multiple or not 0 < step <= patch:
-        raise SettingsError(f"infer.patch: expected a multiple of {multiple} and a step of 1 to patch, found patch {patch}, step {step}.")
     total, tiles = (np.zeros(volume.shape, dtype=np.float32) for _ in range(2))
     squares = np.zeros(volume.shape if variance else (), dtype=np.float64)
     for corner in itertools.product(*(range(0, n - patch + 1, step) for n in volume.shape)):

@@ -262,6 +262,9 @@ def test_wrong_shapes_and_methods_are_refused(model):
         predict(model, ones.astype(np.float32), ones > 0, infer(method="half"))
     with pytest.raises(SettingsError, match="multiple of 4"):
         predict(model, ones.astype(np.float32), ones > 0, replace(infer(method="tiled"), patch=18))
+    for step in (0, 17):
+        with pytest.raises(SettingsError, match=f"step {step}"):
+            predict(model, ones.astype(np.float32), ones > 0, replace(infer(method="tiled"), step=step))
 
 
 @pytest.mark.parametrize(("patch", "learns"), [(32, False), (64, True)])
