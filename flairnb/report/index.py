@@ -12,7 +12,7 @@ from flairnb.provenance import atomic_path
 from flairnb.report.chapters import Chapter
 from flairnb.report.explore import write_explore
 from flairnb.report.html import FOOTER, TEMPLATES, banner_for, check_self_contained, style
-from flairnb.report.record import Outcome, git_state, lock_hash, now
+from flairnb.report.record import Outcome, codes_of, lock_hash, now
 
 #: Figures of the work folder that the first page shows, with their captions.
 FIGURES = (
@@ -129,17 +129,30 @@ def _facts(outcomes: list[Outcome], settings: Any) -> list[tuple[str, str]]:
     from flairnb.provenance import machine, versions
     from flairnb.settings import settings_hash
 
-    code, host, installed = git_state(), machine(), versions()
-    changed = " (with local changes)" if code["dirty"] else ""
+    host, installed = machine(), versions()
+    before = [outcome.chapter.number for outcome in outcomes if outcome.status in ("earlier", "skipped")]
+    earlier = f", {_listed(before)} in earlier runs" if before else ""
     peak = max((outcome.peak_gb for outcome in outcomes), default=0.0)
     return [
         ("Finished", now()),
         ("Profile, seed", f"{settings.profile}, {settings.seed}"),
         ("Settings", settings_hash(settings)),
-        ("Code", f"{code['commit'][:12]}{changed}"),
+        ("Code", _code(outcomes)),
         ("Locked packages", lock_hash()[:12]),
         ("Machine", f"{host['cores']} cores, {host['memory_gb']} GB, {host['system']} {host['architecture']}"),
-        ("Time", f"{sum(outcome.seconds for outcome in outcomes) / 60:.1f} minutes in all"),
+        ("Time", f"{sum(outcome.seconds for outcome in outcomes) / 60:.1f} minutes in all{earlier}"),
         ("Peak memory", f"{peak:.1f} GB"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in installed.items())),
     ]
+
+
+def _code(outcomes: list[Outcome]) -> str:
+    """Name the code of all chapters; where some ran with another, each with its chapters."""
+    codes = codes_of(outcomes)
+    if len(codes) < 2:
+        return next(iter(codes), "unknown")
+    return "; ".join(f"{code}: {_listed(numbers)}" for code, numbers in codes.items())
+
+
+def _listed(numbers: list[str]) -> str:
+    return f"chapter{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"

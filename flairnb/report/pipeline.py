@@ -257,21 +257,22 @@ def _run_one(
 ) -> tuple[Outcome, FlairnbError | None]:
     from flairnb.report.memory import MemoryWatch
 
-    start = time.perf_counter()
+    start, code = time.perf_counter(), record.code_name(record.git_state())
     timeout = CELL_TIMEOUT_S.get(str(parameters["profile"]))
     with MemoryWatch() as watch:
         try:
             execute(chapter, parameters, record.executed_path(chapter, work_dir), jobs, timeout)
         except WorkFailed as error:
-            return Outcome(chapter, "failed", time.perf_counter() - start, str(error), watch.peak_gb), error
-    seconds = time.perf_counter() - start
-    record.write_state(chapter, work_dir, key, seconds, watch.peak_gb)
-    return Outcome(chapter, "done", seconds, why, watch.peak_gb), None
+            return Outcome(chapter, "failed", time.perf_counter() - start, str(error), watch.peak_gb, code), error
+    outcome = Outcome(chapter, "done", time.perf_counter() - start, why, watch.peak_gb, code)
+    record.write_state(chapter, work_dir, key, outcome)
+    return outcome, None
 
 
 def _before(chapter: Chapter, work_dir: Path, status: str, reason: str) -> Outcome:
     state = record.read_state(chapter, work_dir)
-    return Outcome(chapter, status, float(state.get("seconds", 0.0)), reason, float(state.get("peak_memory_gb", 0.0)))
+    seconds, peak_gb = (float(state.get(name, 0.0)) for name in ("seconds", "peak_memory_gb"))
+    return Outcome(chapter, status, seconds, reason, peak_gb, state.get("code", "unknown"))
 
 
 def _parameters(chosen: list[Chapter], profile: str, sets: Iterable[str]) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Outcome:
         Why it was run, skipped or what failed.
     peak_gb : float
         Peak memory of the kernel with all its workers, in GB.
+    code : str
+        Of which commit the outputs are, as `code_name` writes it.
     """
 
     chapter: Chapter
@@ -41,6 +43,7 @@ class Outcome:
     seconds: float
     reason: str = ""
     peak_gb: float = 0.0
+    code: str = "unknown"
 
 
 def git_state(root: Path | None = None) -> dict[str, Any]:
@@ -52,6 +55,25 @@ def git_state(root: Path | None = None) -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "dirty": None}
     return {"commit": commit, "dirty": bool(changed)}
+
+
+def code_name(state: Mapping[str, Any]) -> str:
+    """Write a `git_state` for readers.
+
+    Examples
+    --------
+    >>> code_name({"commit": "09098df4b2c1a6d3", "dirty": True})
+    '09098df4b2c1 (with local changes)'
+    """
+    return f"{state['commit'][:12]}{' (with local changes)' if state['dirty'] else ''}"
+
+
+def codes_of(outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
+    """Return the chapters' numbers by the code that they ran with, that of the first chapter first."""
+    found: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        found.setdefault(outcome.code, []).append(outcome.chapter.number)
+    return found
 
 
 def lock_hash() -> str:
@@ -144,12 +166,10 @@ def read_state(chapter: Chapter, work_dir: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def write_state(chapter: Chapter, work_dir: Path, key: str, seconds: float, peak_gb: float) -> None:
+def write_state(chapter: Chapter, work_dir: Path, key: str, outcome: Outcome) -> None:
     """Record a complete run of a chapter."""
-    write_json(
-        work_dir / "runs" / f"{chapter.number}_state.json",
-        {"key": key, "seconds": round(seconds, 1), "peak_memory_gb": peak_gb, "finished": now()},
-    )
+    about = {"seconds": round(outcome.seconds, 1), "peak_memory_gb": outcome.peak_gb, "code": outcome.code}
+    write_json(work_dir / "runs" / f"{chapter.number}_state.json", {"key": key, **about, "finished": now()})
 
 
 def read_numbers(chapters: list[Chapter], work_dir: Path) -> dict[str, dict[str, Any]]:
@@ -196,6 +216,7 @@ def run_record(settings: Any, outcomes: list[Outcome], parameters: Mapping[str, 
         "seed": settings.seed,
         "finished": now(),
         "code": git_state(),
+        "code_of_chapters": {outcome.chapter.stem: outcome.code for outcome in outcomes},
         "lock_sha256": lock_hash(),
         "settings_hash": settings_hash(settings),
         "settings": as_dict(settings),

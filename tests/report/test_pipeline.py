@@ -125,6 +125,21 @@ def test_a_run_leaves_page_index_numbers_and_record_and_the_second_run_skips(boo
     assert (tmp_path / "work" / "count.txt").read_text() == "xxx"
 
 
+def test_the_report_says_of_each_chapter_which_code_it_ran_with(book, executed, tmp_path, monkeypatch):
+    (book / "08_second.py").write_text(FIRST.replace("First chapter", "Second chapter").replace("07_", "08_"), encoding="utf-8")
+    monkeypatch.setattr(record, "git_state", lambda: {"commit": "a" * 40, "dirty": False})
+    run(tmp_path)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "aaaaaaaaaaaa" in page and "aaaaaaaaaaaa:" not in page and "in earlier runs" not in page
+
+    monkeypatch.setattr(record, "git_state", lambda: {"commit": "b" * 40, "dirty": True})
+    run(tmp_path, which=["08"], force=True)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "aaaaaaaaaaaa: chapter 07; bbbbbbbbbbbb (with local changes): chapter 08" in page and "chapter 07 in earlier runs" in page
+    written = json.loads((tmp_path / "report" / "run.json").read_text())
+    assert written["code_of_chapters"] == {"07_first": "aaaaaaaaaaaa", "08_second": "bbbbbbbbbbbb (with local changes)"}
+
+
 @pytest.mark.slow
 def test_a_failing_cell_stops_the_run_names_the_error_and_keeps_the_partial_notebook(book, tmp_path):
     (book / "08_second.py").write_text(FAILS, encoding="utf-8")
