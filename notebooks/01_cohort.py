@@ -22,7 +22,7 @@
 #
 # - Reads: nothing, or your own `manifest.tsv` when you give `data_dir`.
 # - Leaves: `manifest.tsv` (one row an examination), the images under `rawdata/`, `tables/table1.tsv`.
-# - Takes: two minutes in `demo`, about three seconds of one core a patient; at the phantom profile's 1 mm some nine.
+# - Takes: two to four minutes in `demo`, about three seconds of one core a patient; at the phantom profile's 1 mm some nine.
 #
 # For research and teaching only, not for clinical use.
 

@@ -23,7 +23,7 @@
 #
 # - Reads: `manifest.tsv` from 01_cohort.
 # - Leaves: brain masks and prepared images under `derivatives/flairnb/`, `tables/preparation.tsv`.
-# - Takes: three minutes in `demo`; at the paper's 1 mm some 12 seconds of one core a patient.
+# - Takes: three to five minutes in `demo`; at the paper's 1 mm some 12 seconds of one core a patient.
 #
 # For research and teaching only, not for clinical use.
 

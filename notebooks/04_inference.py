@@ -24,7 +24,7 @@
 # - Reads: the prepared cases of 02_preprocessing and the weights of 03_training.
 # - Leaves: lesion masks of all methods on each FLAIR's own grid, `tables/timing.tsv`, `tables/baselines.tsv`,
 #   `tables/baseline_tuning.tsv`, `tables/threshold.json`.
-# - Takes: three to eight minutes in `demo`.
+# - Takes: three to eleven minutes in `demo`.
 #
 # For research and teaching only, not for clinical use.
 

@@ -93,8 +93,8 @@ disease.power_by_cases(scores, tests).round(2)
 
 # %% [markdown]
 # In most of medicine a difference of 0.8 SD is called large. With five patients only about twice that is found with any
-# certainty, so that "not different from the radiologist" in a disease of five patients would also be the expected
-# verdict if the network were clearly worse.
+# certainty, so that "not statistically different" from the radiologist in a disease of five patients would also be the
+# expected verdict if the network were clearly worse.
 
 # %% [markdown]
 # ## The diseases that the other methods were made for

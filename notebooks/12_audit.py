@@ -23,7 +23,7 @@
 #
 # - Reads: the article's numbers (`data_manifest/paper_values.toml`), all earlier chapters' numbers, the trained network.
 # - Leaves: `tables/checks.tsv`, `tables/ablations.tsv`, `tables/ablations_training.tsv`, `tables/ledger.tsv`.
-# - Takes: less than a minute in `demo`.
+# - Takes: one to three minutes in `demo`.
 #
 # For research and teaching only, not for clinical use.
 
@@ -54,8 +54,8 @@ checks
 
 # %% [markdown]
 # A row that does not agree is a misprint or a number that means something else than we think; none of those found here
-# touches a conclusion. Two percentages of Table 1 do not follow from their own counts. The Discussion's few training
-# cases a diagnosis cannot be the mean of the printed training sample; it may be meant for the rarest diseases.
+# touches a conclusion. Two percentages of Table 1 do not follow from their own counts, and one printed P does not
+# follow from its F. The Discussion's few training cases a diagnosis cannot be the mean of the printed training sample; it may be meant for the rarest diseases.
 
 # %% [markdown]
 # ## What can tests with five patients find?
@@ -68,8 +68,8 @@ run.keep(audit.power_chart(), "power")
 
 # %% [markdown]
 # With two patients nothing could be found; with five, only differences about twice as large as what statisticians call
-# large. That the network "was not different from the radiologist" in most diseases is what one would read for a method
-# that is clearly worse, too. All validation cases together are another matter.
+# large. That the network was "not statistically different" from the radiologist in 15 of 19 diseases is what one would
+# read for a method that is clearly worse, too. All validation cases together are another matter.
 #
 # The curves hold for any measure and any method, ours included: no per-disease verdict of 06_disease can be better than
 # this. The way out is more patients a disease, or one model over all (the mixed model of 05_accuracy).
@@ -152,8 +152,8 @@ changes.round(3)
 # ## Choices of training
 #
 # How the dilation is read, and how many of the patches hold lesion: the network trained anew for each, from two seeds,
-# all for the same number of updates, far fewer than 03_training's. The table is the committed one (`demo`, commit d09814c, in
-# single precision, scored in tiles) unless `audit.training_epochs` asks this run to train.
+# all for the same number of updates, two thirds as many as 03_training's in `demo`. The table is the committed one
+# (`demo`, commit d09814c, in single precision, scored in tiles) unless `audit.training_epochs` asks this run to train.
 
 # %%
 trained = run.save(ablation_training.trained_ablations(run), "tables/ablations_training.tsv")

@@ -18,8 +18,8 @@
 #
 # **How well does the shipped network, trained on no patient at all, find the lesions of real patients?**
 #
-# In the simulated profiles the scores of the chapters before are of simulated patients, who are easier and more alike than real
-# ones. Here, whatever the profile, the network that comes with the package meets public examinations with a reader's mask:
+# In the simulated profiles the scores of the chapters before are of simulated patients, who are more alike than real ones, and
+# easier for the methods that are fitted to them. Here, whatever the profile, the network that comes with the package meets public examinations with a reader's mask:
 # multiple sclerosis in thick slices and in 3D, and gliomas. A healthy brain shows whether it can also keep quiet.
 #
 # - Reads: what `flairnb fetch` put on disk, by `data_manifest/public*.tsv`; without any it shows the committed results.

@@ -26,7 +26,7 @@
 #   where `flairnb fetch` put them.
 # - Leaves: `tables/retest.tsv`, `tables/repeatability.tsv`; in the `public` profile with all cases,
 #   `reports/robust/repeatability.tsv`.
-# - Takes: about a minute in `demo` without real images; with them half a minute more for each real case.
+# - Takes: one to six minutes in `demo` without real images; with them half a minute more for each real case.
 #
 # For research and teaching only, not for clinical use.
 
