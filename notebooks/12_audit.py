@@ -54,8 +54,9 @@ checks
 
 # %% [markdown]
 # A row that does not agree is a misprint or a number that means something else than we think; none of those found here
-# touches a conclusion. Two percentages of Table 1 do not follow from their own counts, and one printed P does not
-# follow from its F. The Discussion's few training cases a diagnosis cannot be the mean of the printed training sample; it may be meant for the rarest diseases.
+# touches a conclusion. Two percentages of Table 1 do not follow from their own counts, and one printed P does not follow
+# from its F. The Discussion's few training cases a diagnosis cannot be the mean of the printed training sample; it may be
+# meant for the rarest diseases.
 
 # %% [markdown]
 # ## What can tests with five patients find?
