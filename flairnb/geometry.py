@@ -14,6 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from flairnb.errors import GeometryError
 
+#: Sizes that lie within this part of each other are the same: a NIfTI header's matrix has 32 bits, so an oblique image's
+#: slices of 2 mm are of 2.0000001 or 1.9999999, and a limit of 2 mm would hold for one and not for the other.
+ROUNDING = 1e-3
+
 # Values of 16 bits that are worked on at a time where one pass follows the other: three such blocks fit a core's second-level cache.
 CACHED_VALUES = 60_000
 

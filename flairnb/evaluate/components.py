@@ -14,6 +14,7 @@ from scipy import ndimage
 from scipy.spatial.distance import pdist
 
 from flairnb.errors import InputError
+from flairnb.geometry import ROUNDING, voxel_volume_mm3
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -78,6 +79,32 @@ def label_lesions(mask: ArrayLike, connectivity: int = 26) -> tuple[NDArray[np.i
     return labels, int(count)
 
 
+def without_small(mask: NDArray[np.bool_], affine: ArrayLike, min_ml: float) -> NDArray[np.bool_]:
+    """Return a mask without its lesions below a volume.
+
+    Parameters
+    ----------
+    mask : (I, J, K) bool array
+        Lesions are joined by face, edge or corner.
+    affine : (4, 4) array_like
+        Voxel to mm.
+    min_ml : float
+        A lesion of exactly this volume, in ml, stays; 0 leaves all.
+
+    Examples
+    --------
+    >>> without_small(np.ones((1, 2, 5), bool), np.eye(4), 0.01).sum(), without_small(np.ones((1, 1, 9), bool), np.eye(4), 0.01).sum()
+    (10, 0)
+    """
+    if min_ml <= 0 or not mask.any():
+        return mask
+    labels, count = label_lesions(mask)
+    volumes_ml = np.bincount(labels.ravel(), minlength=count + 1) * voxel_volume_mm3(affine) / 1000
+    keep = volumes_ml >= min_ml * (1 - ROUNDING)
+    keep[0] = False
+    return keep[labels]
+
+
 def as_mask(mask: ArrayLike, what: str) -> NDArray[np.bool_]:
     """Return `mask` as a three-dimensional bool array, or say why it is none."""
     mask = np.asarray(mask)
@@ -102,7 +129,7 @@ def slice_axis(affine: ArrayLike) -> int:
     """
     columns = np.asarray(affine, dtype=float)[:3, :3]
     spacing_mm = np.linalg.norm(columns, axis=0)
-    if spacing_mm.max() > THICK_SLICE_RATIO * spacing_mm.min():
+    if spacing_mm.max() > THICK_SLICE_RATIO * spacing_mm.min() * (1 + ROUNDING):
         return int(np.argmax(spacing_mm))
     return int(np.argmax(np.abs(columns[2]) / spacing_mm))
 

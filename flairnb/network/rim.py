@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flairnb.geometry import mask_box, spacing_mm
+from flairnb.geometry import ROUNDING, mask_box, spacing_mm
 
 
 def at_the_rim(mask: NDArray[np.bool_], brain: NDArray[np.bool_], affine: ArrayLike, depth_mm: float) -> NDArray[np.bool_]:
@@ -42,7 +42,7 @@ def at_the_rim(mask: NDArray[np.bool_], brain: NDArray[np.bool_], affine: ArrayL
     labels, count = ndimage.label(mask[box], np.ones((3, 3, 3), dtype=bool))
     deepest = np.zeros(count + 1)
     np.maximum.at(deepest, labels[mask[box]], depth[mask[box]])
-    out[box] = mask[box] & (deepest[labels] <= depth_mm)
+    out[box] = mask[box] & (deepest[labels] <= depth_mm * (1 + ROUNDING))
     return out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flairnb.geometry import mask_box
+from flairnb.geometry import ROUNDING, mask_box
 
 # A quantile of the brightness inside the lesions that the network is sure of: darker than that speaks against lesion.
 DARKEST_QUANTILE = 0.1
@@ -49,7 +49,7 @@ def smooth_thin(probability: NDArray[np.float32], brain: NDArray[np.bool_], spac
     from scipy import ndimage
 
     edges = np.asarray(spacing_mm, dtype=float)
-    if sigma_mm <= 0 or edges.max() > THICKEST_SMOOTHED_MM or not brain.any():
+    if sigma_mm <= 0 or edges.max() > THICKEST_SMOOTHED_MM * (1 + ROUNDING) or not brain.any():
         return probability
     box, sigma = mask_box(brain), sigma_mm / edges
     inside = brain[box]

@@ -273,7 +273,7 @@ def back_to_native(
     that the outline does not show the working grid's steps (the paper resamples
     "back into native space", Methods, Statistical Analysis, and leaves open how).
     """
-    from flairnb.evaluate.components import label_lesions, lesion_table
+    from flairnb.evaluate.components import lesion_table, without_small
     from flairnb.network.confidence import temper
     from flairnb.network.rim import at_the_rim
     from flairnb.network.sharpen import sharpen, smooth_thin
@@ -290,11 +290,7 @@ def back_to_native(
     if network is not None:
         rim = at_the_rim(mask, brain, flair.affine, network.rim_mm)
         native[rim], mask = 0.0, mask & ~rim
-    if min_ml > 0 and mask.any():
-        labels, count = label_lesions(mask)
-        keep = np.bincount(labels.ravel(), minlength=count + 1) * flair.voxel_volume_ml >= min_ml
-        keep[0] = False
-        mask = keep[labels]
+    mask = without_small(mask, flair.affine, min_ml)
     expected = float("nan") if network is None else _expected_dice(native, mask, case, network, agreement)
     return Segmentation(mask, brain, native, lesion_table(mask, flair.affine, native), expected, agreement)
 
