@@ -65,7 +65,8 @@ run.save(review_cases.shown(cases), "tables/review_cases.tsv")
 # ## The first case, standing still
 #
 # `blinded=True` hides the reference and shows the methods as A, B, C, in another order for each case and reader. Use it
-# when verdicts are to be compared: a reader who knows which mask is the colleague's judges it more kindly.
+# when verdicts are to be compared: a reader who knows which mask is the colleague's judges it more kindly. While it is on,
+# the cells below name no method and show no score of a mask; switch it off, here or in the room, and run them again.
 
 # %%
 session = review.start_session(run, cases, reader="", blinded=False)
@@ -79,8 +80,8 @@ run.keep(review.still(session), "review_case")
 review.disagreement(session)
 
 # %% [markdown]
-# The same in ml: what a mask shares with the reference, what it misses and what it adds. A network that misses little and
-# adds much needs an eraser; one that misses much needs a second look at every slice.
+# The same case in ml, whichever the room shows: what a mask shares with the reference, what it misses and what it adds. A
+# network that misses little and adds much needs an eraser; one that misses much needs a second look at every slice.
 #
 # ## The reading room
 #
@@ -100,7 +101,7 @@ review.room(session, interactive)
 #
 # ## What was said so far
 #
-# Run these cells again after reading. A verdict given twice counts once, the last time.
+# Run these cells again after reading; the room stays at its case. A verdict given twice counts once, the last time.
 
 # %%
 review.so_far(session)
@@ -113,7 +114,8 @@ review.so_far(session)
 review.together(session)
 
 # %% [markdown]
-# Do verdicts follow the score? A mask of high Dice that readers would rather draw anew has an error that Dice does not count.
+# Do verdicts follow the score? Each verdict stands beside the Dice of the very mask that got it. A mask of high Dice that
+# readers would rather draw anew has an error that Dice does not count.
 
 # %%
 review.verdicts_and_dice(session)

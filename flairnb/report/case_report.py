@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flairnb.errors import EnvironmentProblem, FlairnbError, MissingDataError, WorkFailed
 from flairnb.provenance import atomic_path, read_json
 from flairnb.report.html import FOOTER, check_self_contained, style
-from flairnb.report.review_cases import find_flair, visible_below
+from flairnb.report.review_files import SUMMARY, case_names, find_flair, stem_of, visible_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from flairnb.images import Image
 
-SUMMARY, PAGE, INDEX = "_desc-summary.json", "_desc-report.html", "index.html"
+PAGE, INDEX = "_desc-report.html", "index.html"
 NOT_CLINICAL = "Research and teaching only. Not for clinical use."
 #: Of living adults; outside, brain extraction has failed or the patient is a child.
 BRAIN_ML = (800.0, 2000.0)
@@ -33,6 +33,9 @@ _COLUMNS = {"lesion": "no.", "volume_ml": "ml", "max_in_plane_diameter_mm": "lon
 
 def write_case_reports(folder: Path, data_dir: Path | None = None, pdf: bool = False) -> list[Path]:
     """Write a page beside each case's results, and ``index.html`` over them.
+
+    Where several results have one file stem, as all from DICOM have, titles and
+    index name them by their folders, too (:func:`flairnb.report.review_files.case_names`).
 
     Parameters
     ----------
@@ -64,12 +67,12 @@ def write_case_reports(folder: Path, data_dir: Path | None = None, pdf: bool = F
         )
     browser = _browser() if pdf else ""
     pages, rows = [], []
-    for path in summaries:
-        stem, summary = path.name.removesuffix(SUMMARY), read_json(path)
+    for name, path in zip(case_names(folder, summaries), summaries, strict=True):
+        stem, summary = stem_of(path), read_json(path)
         page = path.with_name(f"{stem}{PAGE}")
-        _write(page, case_page(path.parent, stem, summary, data_dir), stem)
+        _write(page, case_page(path.parent, stem, summary, data_dir, name), name)
         pages.append(page)
-        rows.append(_index_row(page.relative_to(folder).as_posix(), stem, summary))
+        rows.append(_index_row(page.relative_to(folder).as_posix(), name, summary))
         if pdf:
             _print(browser, page)
     index = folder / INDEX
@@ -79,7 +82,7 @@ def write_case_reports(folder: Path, data_dir: Path | None = None, pdf: bool = F
     return [index, *pages]
 
 
-def case_page(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Path | None = None) -> str:
+def case_page(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Path | None = None, name: str = "") -> str:
     """Return the page of one case as HTML.
 
     Parameters
@@ -87,11 +90,14 @@ def case_page(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Pat
     folder : Path
         Where the case's results are.
     stem : str
+        With what the names of its files begin.
     summary : mapping
         Content of its ``_desc-summary.json``.
     data_dir : Path, optional
+    name : str
+        Of the case, in the title; "" for the stem.
     """
-    lesions = _lesions(folder, stem)
+    name, lesions = name or stem, _lesions(folder, stem)
     images = _images(folder, stem, summary, data_dir)
     notes = [*warnings_of(summary)]
     if images is None:
@@ -101,7 +107,7 @@ def case_page(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Pat
         )
     shown = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     parts = [
-        f"<h1>{html.escape(stem)}</h1>",
+        f"<h1>{html.escape(name)}</h1>",
         f"<p class='banner'>{NOT_CLINICAL}</p>",
         _facts(summary),
         f"<h2>Warnings</h2><ul>{shown}</ul>" if notes else "<h2>Warnings</h2><p>None.</p>",
@@ -112,7 +118,7 @@ def case_page(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Pat
         "<h2>How it was made</h2>",
         _provenance(summary),
     ]
-    return _document(stem, "".join(parts))
+    return _document(name, "".join(parts))
 
 
 def warnings_of(summary: Mapping[str, Any]) -> list[str]:
@@ -215,7 +221,7 @@ def _table(rows: list[tuple[str, str]]) -> str:
     return "<table>" + "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows) + "</table>"
 
 
-def _index_row(link: str, stem: str, summary: Mapping[str, Any]) -> str:
+def _index_row(link: str, name: str, summary: Mapping[str, Any]) -> str:
     expected = summary.get("expected_dice")
     values = [
         str(summary["lesion_count"]),
@@ -223,7 +229,7 @@ def _index_row(link: str, stem: str, summary: Mapping[str, Any]) -> str:
         "" if expected is None else f"{float(expected):.2f}",
     ]
     cells = "".join(f"<td>{value}</td>" for value in [*values, str(len(warnings_of(summary)))])
-    return f'<tr><td><a href="{html.escape(link)}">{html.escape(stem)}</a></td>{cells}</tr>'
+    return f'<tr><td><a href="{html.escape(link)}">{html.escape(name)}</a></td>{cells}</tr>'
 
 
 def _document(title: str, body: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: A region that grows farther than this has left the lesion.
 REACH_MM = 25.0
+#: Nor is more than this added at a time. Erased is as much as there is.
 LARGEST_ML = 200.0
 
 
@@ -67,24 +68,39 @@ class Correction:
         ----------
         points_mm : (n, 3) array_like
             The brush's way, straight from point to point; 1 point is a dab.
+            Points outside the image are left out, with the way to and from them.
         radius_mm : float
         add : bool
             False erases.
         in_slice : bool
             Only the axial slice that the first point lies in; else a ball
             goes along, through slices.
+
+        Raises
+        ------
+        InputError
+            When no point lies in the image, or for a radius that is no brush's.
         """
         if not 0 < radius_mm <= REACH_MM:
             raise InputError(f"brush: expected a radius above 0 and up to {REACH_MM:g} mm, received {radius_mm:g}.")
         way = np.asarray(points_mm, dtype=float).reshape(-1, 3)
+        parts = self._inside(way)
         touched = np.zeros(self.mask.shape, dtype=bool)
-        starts, ends = (way, way) if len(way) == 1 else (way[:-1], way[1:])
-        for start, end in zip(starts, ends, strict=True):
-            self._touch(touched, start, end, radius_mm, in_slice)
-        action = "paint" if add else "wipe"
-        return self._change(
-            self.mask | touched if add else self.mask & ~touched, action, way[0], radius_mm=radius_mm, points=len(way), in_slice=in_slice
-        )
+        for part in parts:
+            starts, ends = (part, part) if len(part) == 1 else (part[:-1], part[1:])
+            for start, end in zip(starts, ends, strict=True):
+                self._touch(touched, start, end, radius_mm, in_slice)
+        changed, action = (self.mask | touched, "paint") if add else (self.mask & ~touched, "wipe")
+        points = sum(map(len, parts))
+        return self._change(changed, action, parts[0][0], radius_mm=radius_mm, points=points, in_slice=in_slice)
+
+    def _inside(self, way: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Return the parts of a way that run inside the image, at least one: no line joins where it left and where it came back."""
+        inside = np.array([self._is_inside(self._nearest(point)) for point in way], dtype=bool)
+        if not inside.any():
+            raise InputError(f"correction: expected a stroke inside the image, received {len(way)} points outside. Draw on the slice.")
+        cuts = np.flatnonzero(np.diff(inside)) + 1
+        return [part for part, kept in zip(np.split(way, cuts), np.split(inside, cuts), strict=True) if kept[0]]
 
     def _touch(self, touched: NDArray[np.bool_], start: NDArray, end: NDArray, radius_mm: float, in_slice: bool) -> None:
         """Mark the voxels within the radius of a line; the voxels at its ends always."""
@@ -187,19 +203,30 @@ class Correction:
 
     def _change(self, changed: NDArray[np.bool_], action: str, at_mm: ArrayLike, **how: Any) -> float:
         ml = (int(changed.sum()) - int(self.mask.sum())) * self.flair.voxel_volume_ml
-        if abs(ml) > LARGEST_ML:
-            raise InputError(f"{action}: expected a change of up to {LARGEST_ML:g} ml, found {abs(ml):.0f} ml. Lower the tolerance.")
+        if ml > LARGEST_ML:
+            raise InputError(
+                f"{action}: expected the mask to grow by up to {LARGEST_ML:g} ml at a time, found {ml:.0f} ml. "
+                "Lower the tolerance, or take a smaller brush."
+            )
         self._before.append(self.mask)
         self.mask = changed
         self.edits.append({"action": action, "at_mm": [round(float(v), 2) for v in np.asarray(at_mm)], **how, "ml": round(ml, 4)})
         return ml
 
     def _voxel(self, world_mm: ArrayLike) -> tuple[int, int, int]:
+        voxel = self._nearest(world_mm)
+        if not self._is_inside(voxel):
+            raise InputError(f"correction: expected a point inside the image, received {np.round(np.asarray(world_mm), 1).tolist()} mm.")
+        return voxel
+
+    def _nearest(self, world_mm: ArrayLike) -> tuple[int, int, int]:
+        """Return the voxel at a point, maybe one that the image does not have."""
         voxel = np.linalg.inv(self.flair.affine) @ [*np.asarray(world_mm, dtype=float), 1.0]
         i, j, k = np.round(voxel[:3]).astype(int)
-        if not all(0 <= n < size for n, size in zip((i, j, k), self.flair.shape, strict=True)):
-            raise InputError(f"correction: expected a point inside the image, received {np.round(np.asarray(world_mm), 1).tolist()} mm.")
         return int(i), int(j), int(k)
+
+    def _is_inside(self, voxel: tuple[int, int, int]) -> bool:
+        return all(0 <= n < size for n, size in zip(voxel, self.flair.shape, strict=True))
 
     def _distance(self, world_mm: ArrayLike) -> NDArray[np.float64]:
         """Return each voxel's distance from a point in mm; infinite outside the reach, to be quick."""

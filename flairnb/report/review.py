@@ -1,220 +1,22 @@
-"""A reading session: which case is open, what the reader sees of it, and where verdicts and corrections go."""
+"""What notebook 10 shows: the reading room, a case standing still, and what readers said so far."""
 
 from __future__ import annotations
 
-import importlib
-import time
+import copy
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flairnb.errors import InputError, MissingDataError
-from flairnb.present.case_view import READERS
 from flairnb.report import reading_log, review_cases
-from flairnb.report.correction import Correction
-from flairnb.report.reading_log import FILE, Reading
+from flairnb.report.reading_log import FILE
+from flairnb.report.review_session import Session
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from flairnb.present.case_view import Case
     from flairnb.report.start import Run
-
-LESION_COLUMNS = ("lesion", "volume_ml", "max_in_plane_diameter_mm", "centroid_r_mm", "centroid_a_mm", "centroid_s_mm")
-#: Whose mask is opened first.
-FIRST = ("unet", "shipped", "lesion")
-#: Who corrected, where nobody said so and the work would be lost.
-UNNAMED = "unnamed"
-#: What reading and drawing the first picture takes: a second of imports, better spent before the room opens.
-FIRST_PICTURE = ("nibabel", "matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.Image", "flairnb.evaluate.components")
-
-
-class Session:
-    """One reader going through cases; knows nothing of widgets.
-
-    Parameters
-    ----------
-    cases : DataFrame
-        Of :func:`flairnb.report.review_cases.find_cases`.
-    folder : Path
-        Gets ``review.tsv`` and corrected masks.
-    reader : str
-        Initials or a pseudonym; needed before the first verdict.
-    blinded : bool
-        Methods appear as A, B, C in an order of their own for each case and
-        reader; scores and the reference are not shown.
-    seed : int
-    """
-
-    def __init__(self, cases: pd.DataFrame, folder: Path, reader: str = "", blinded: bool = False, seed: int = 2019) -> None:
-        if cases.empty:
-            raise MissingDataError("review: expected cases to read, found none. Widen the choice.")
-        self.all_cases = self.cases = cases
-        self.folder, self.reader, self.blinded, self.seed = Path(folder), reader, blinded, seed
-        self.place = -1
-        self.case: Case | None = None
-        self._whole = True
-        self.corrections: dict[str, Correction] = {}
-        self._opened = time.monotonic()
-        for name in FIRST_PICTURE:
-            importlib.import_module(name)
-
-    @property
-    def log_path(self) -> Path:
-        """File of the verdicts."""
-        return self.folder / FILE
-
-    def open(self, place: int = 0, extras: bool = True) -> Case:
-        """Open a case by its place in the list (the last is followed by the first) and start the clock.
-
-        Strokes on the case before that were not saved are saved first. Without
-        `extras`, T1w and probability wait until `complete` is called.
-        """
-        place %= len(self.cases)
-        is_open = self.case is not None and place == self.place and not self.corrections
-        if not is_open:
-            self.leave()
-            self.place, self.case = place, review_cases.load_case(self.cases.iloc[place], extras=extras)
-            self._whole = extras
-        self._opened = time.monotonic()
-        return self.case
-
-    def complete(self) -> None:
-        """Read what the open case lacks: T1w and probability."""
-        if not self._whole and self.case is not None:
-            self.case, self._whole = review_cases.add_extras(self.case, self.cases.iloc[self.place]), True
-
-    def leave(self) -> list[Path]:
-        """Save corrections that were not saved, as `UNNAMED` without a reader, and close the case."""
-        saved = [self._save(method, self.reader.strip() or UNNAMED) for method, one in self.corrections.items() if one.unsaved]
-        self.corrections, self.case = {}, None
-        return saved
-
-    def next(self, step: int = 1) -> Case:
-        """Open the next case, or the one before by a step of -1."""
-        return self.open(self.place + step)
-
-    def choose(self, split: str = "", diagnosis: str = "", order: str = "dice") -> pd.DataFrame:
-        """Narrow and sort the cases ("" for all) and start at their first.
-
-        Raises
-        ------
-        MissingDataError
-            When none is left; the choice before then stays.
-        """
-        kept = review_cases.arrange(self.all_cases, split, diagnosis, order)
-        if kept.empty:
-            raise MissingDataError(f"review: expected cases of split {split or 'any'}, diagnosis {diagnosis or 'any'}; found none.")
-        self.leave()
-        self.cases = kept
-        return self.cases
-
-    def names(self) -> dict[str, str]:
-        """Return what the reader may judge: the shown name to the true one."""
-        case = self._case()
-        methods = [name for name in case.masks if name not in READERS or self.blinded]
-        methods = sorted(methods or case.masks, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-        if not self.blinded:
-            return {name: name for name in methods}
-        return reading_log.letters(sorted(methods), case.name, self.reader, self.seed)
-
-    def others(self, shown_name: str) -> list[str]:
-        """Return the masks that may be laid beside a method's; none for a blinded reader."""
-        return [] if self.blinded else [name for name in self._case().masks if name not in READERS and name != self._method(shown_name)]
-
-    def seen(self, shown_name: str, beside_name: str = "") -> Case:
-        """Return the case as the reader sees it: blinded, one mask under its letter; else the readers' masks beside it.
-
-        A mask being corrected is seen as it is now. `beside_name` adds one of `others`.
-        """
-        case, method = self._case(), self._method(shown_name)
-        mask = self.corrections[method].mask if method in self.corrections else case.masks[method]
-        if self.blinded:
-            return replace(case, masks={shown_name: mask}, probability=None)
-        beside = {name: case.masks[name] for name in READERS if name in case.masks and name != method}
-        more = {beside_name: case.masks[beside_name]} if beside_name in self.others(shown_name) else {}
-        return replace(case, masks={**beside, method: mask, **more})
-
-    def lesions(self, shown_name: str) -> pd.DataFrame:
-        """Return the lesions of a mask, the largest first: volume, longest in-plane diameter, centre in mm."""
-        from flairnb.evaluate.components import lesion_table
-        from flairnb.geometry import box_affine, mask_box
-
-        case, method = self._case(), self._method(shown_name)
-        mask = self.corrections[method].mask if method in self.corrections else case.masks[method]
-        # Only the part of the volume in which something is marked is searched.
-        box = mask_box(mask)
-        return lesion_table(mask[box], box_affine(case.flair.affine, box))[list(LESION_COLUMNS)].reset_index(drop=True)
-
-    def measure(self, shown_name: str, table: pd.DataFrame | None = None) -> str:
-        """Return volume, number of lesions and longest diameter in words; `table` is what `lesions` returned, if known."""
-        table = self.lesions(shown_name) if table is None else table
-        if table.empty:
-            return "nothing marked"
-        longest = table["max_in_plane_diameter_mm"].max()
-        lesions = "1 lesion" if len(table) == 1 else f"{len(table)} lesions"
-        return f"{table['volume_ml'].sum():.2f} ml in {lesions}, longest in-plane diameter {longest:.0f} mm"
-
-    def judge(self, shown_name: str, verdict: str, comment: str = "") -> Reading:
-        """Write a verdict to ``review.tsv`` at once.
-
-        Raises
-        ------
-        InputError
-            Without a reader, or for an unknown verdict; nothing is written.
-        """
-        case, method = self._case(), self._method(shown_name)
-        seconds = time.monotonic() - self._opened
-        files = review_cases.hashes_of(self.cases.iloc[self.place])
-        reading = Reading(self.reader, case.name, method, verdict, seconds, self.blinded, comment, files)
-        reading_log.append(self.log_path, reading)
-        return reading
-
-    def correct(self, shown_name: str) -> Correction:
-        """Return the correction of a mask, started if need be."""
-        case, method = self._case(), self._method(shown_name)
-        if method not in self.corrections:
-            self.corrections[method] = Correction(case.flair, case.masks[method], method)
-        return self.corrections[method]
-
-    def save_correction(self, shown_name: str) -> Path:
-        """Write the corrected mask as a new file into ``corrected/`` beside the log.
-
-        Raises
-        ------
-        InputError
-            When nothing was changed, or without a reader.
-        """
-        method = self._method(shown_name)
-        if method not in self.corrections or not self.corrections[method].edits:
-            raise InputError("correction: expected a change to save, found none. Add or erase something first.")
-        return self._save(method, self.reader)
-
-    def _save(self, method: str, reader: str) -> Path:
-        source = review_cases.files_of(self.cases.iloc[self.place])[f"mask:{method}"]
-        return self.corrections[method].save(self.folder / "corrected", self._case().name, reader, source)
-
-    def progress(self) -> str:
-        """Return how many of the cases the reader has judged, in words."""
-        log = self.log()
-        read = set(log.loc[log["reader"] == self.reader.strip(), "case"]) & set(self.cases["case"])
-        return f"{len(read)} of {len(self.cases)} cases read"
-
-    def log(self) -> pd.DataFrame:
-        """Return everything said so far by anyone."""
-        return reading_log.read(self.log_path)
-
-    def _case(self) -> Case:
-        return self.case if self.case is not None else self.open(0)
-
-    def _method(self, shown_name: str) -> str:
-        names = self.names()
-        if shown_name not in names:
-            raise InputError(f"mask: expected one of {', '.join(names)}, received {shown_name!r}.")
-        return names[shown_name]
 
 
 def start_session(run: Run, cases: pd.DataFrame, reader: str = "", blinded: bool = False) -> Session:
@@ -225,32 +27,49 @@ def start_session(run: Run, cases: pd.DataFrame, reader: str = "", blinded: bool
 def room(session: Session, interactive: bool = True) -> object:
     """Return the reading room, or a sentence where nobody is there to click."""
     if not interactive:
-        from IPython.display import Markdown
-
-        return Markdown("*The reading room needs a running kernel: `make lab`, open 10_case_review, run its cells.*")
+        return _sentence("The reading room needs a running kernel: `make lab`, open 10_case_review, run its cells.")
     from flairnb.report.review_room import ReviewRoom
 
     return ReviewRoom(session, later=True)
 
 
 def still(session: Session, place: int = 0) -> Figure:
-    """Draw a case with the outlines that its reader would see first."""
+    """Draw a case with the outlines that its reader would see first; lesion volume in ml.
+
+    The masks are as they were read, without strokes; what is open in the session stays open.
+
+    Raises
+    ------
+    FlairnbError
+        When the case cannot be read.
+    """
     from flairnb.present import viewer
     from flairnb.present.style import look
 
-    session.open(place)
-    first = next(iter(session.names()))
+    own = _own(session)
+    case = own.open(place)
+    first = next(iter(own.names()))
     # Whose volume it is: the picture shows the readers' outlines beside it.
-    return viewer.still(replace(session.seen(first), name=f"{session.case.name}, {look(first).label}: {session.measure(first)}"))
+    return viewer.still(replace(own.seen(first), name=f"{case.name}, {look(first).label}: {own.measure(first)}"))
 
 
-def disagreement(session: Session, place: int = 0) -> pd.DataFrame:
-    """Return for each mask of a case how much it shares with the reference, misses and adds, in ml."""
+def disagreement(session: Session, place: int = 0) -> object:
+    """Return for each mask of a case how much it shares with the reference, misses and adds, in ml; a sentence while blinded.
+
+    The masks are as they were read, without strokes; what is open in the session stays open.
+
+    Raises
+    ------
+    FlairnbError
+        When the case cannot be read.
+    """
     import pandas as pd
 
     from flairnb.present.case_view import BOTH, EXTRA, MISSED, compared
 
-    case = session.open(place)
+    if session.blinded:
+        return _sentence("Blinded: what each mask shares with the reference is told when blinded is switched off.")
+    case = _own(session).open(place, extras=False)
     rows = []
     for method in case.masks:
         if "manual" in case.masks and method != "manual":
@@ -261,43 +80,70 @@ def disagreement(session: Session, place: int = 0) -> pd.DataFrame:
 
 
 def so_far(session: Session) -> object:
-    """Return who gave which verdict on what, or a sentence while nobody gave any."""
+    """Return who gave which verdict on what, a row for each reader and method, or a sentence while nobody gave any.
+
+    While blinded, a row for each reader: `masks` counts what was judged, and
+    no method is named. `seconds_median` is from opening a case to the verdict.
+    """
     log = session.log()
     if log.empty:
-        from IPython.display import Markdown
-
-        return Markdown("*No verdict yet: this cell shows them once there are some.*")
-    return reading_log.summary(log)
+        return _sentence("No verdict yet: this cell shows them once there are some.")
+    if not session.blinded:
+        return reading_log.summary(log)
+    last = reading_log.latest(log)
+    # Every mask counts for itself, whosever it is.
+    nameless = last.assign(case=last["case"] + "/" + last["method"], method="")
+    return reading_log.summary(nameless).drop(columns="method").rename(columns={"cases": "masks"})
 
 
 def together(session: Session) -> object:
     """Return how readers agree, or a sentence while fewer than two read the same."""
     table = reading_log.agreement(session.log())
     if table.empty:
-        from IPython.display import Markdown
-
-        return Markdown("*Fewer than two readers so far.*")
+        return _sentence("Fewer than two readers so far.")
     return table.round(2)
 
 
 def verdicts_and_dice(session: Session) -> object:
-    """Return the Dice of what got which verdict, or a sentence while there is none of both.
+    """Return the Dice (0 to 1) of what got which verdict, or a sentence while there is none of both, or while blinded.
 
-    Last verdicts on the network's masks count, of cases with a reference.
+    Last verdicts on a network's masks count, each with the Dice of that very
+    mask; those of masks without a score are left out.
     """
     import pandas as pd
 
+    if session.blinded:
+        return _sentence("Blinded: which Dice got which verdict is told when blinded is switched off.")
     last = reading_log.latest(session.log())
-    last = last[last["method"].isin(review_cases.SORTED_BY)].merge(session.all_cases[["case", "dice"]].dropna(), on="case")
+    last = last[last["method"].isin(review_cases.SORTED_BY)].merge(review_cases.scores_of(session.all_cases), on=["case", "method"])
     if last.empty:
-        from IPython.display import Markdown
-
-        return Markdown("*No verdict yet on a network's mask with a known Dice.*")
+        return _sentence("No verdict yet on a network's mask with a known Dice.")
     found = last.groupby("verdict")["dice"].agg(["count", "min", "median", "max"]).reindex(list(reading_log.VERDICTS))
     return pd.DataFrame(found.assign(count=found["count"].fillna(0).astype(int))).round(2)
 
 
 def numbers(session: Session) -> dict[str, float]:
-    """Return notebook 10's numbers: cases to read, and lesions marked in the first."""
-    first = next(iter(session.names()))
-    return {"review_cases": len(session.cases), "review_lesions": len(session.lesions(first)), "readings": len(session.log())}
+    """Return notebook 10's numbers: cases to read, lesions marked in the first, and verdicts.
+
+    Raises
+    ------
+    FlairnbError
+        When the first case cannot be read.
+    """
+    own = _own(session)
+    own.open(0, extras=False)
+    lesions = own.lesions(next(iter(own.names())))
+    return {"review_cases": len(session.cases), "review_lesions": len(lesions), "readings": len(session.log())}
+
+
+def _own(session: Session) -> Session:
+    """Return a copy of a session that may open what it likes: place, case and corrections of the reader's stay as they are."""
+    own = copy.copy(session)
+    own.corrections = {}
+    return own
+
+
+def _sentence(text: str) -> object:
+    from IPython.display import Markdown
+
+    return Markdown(f"*{text}*")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import re
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,14 @@ import numpy as np
 
 from flairnb.errors import InputError, MissingDataError
 from flairnb.geometry import Grid
-from flairnb.images import image_sha256, read_image, read_mask
+from flairnb.images import read_image, read_mask
 from flairnb.naming import cohort_derivative
 from flairnb.nifti import open_nifti, read_voxels
 from flairnb.provenance import read_json, sha256_file
 from flairnb.report import steps
+from flairnb.report.review_files import SUMMARY, case_names, find_flair, stem_of, visible_below
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -36,9 +34,6 @@ ORDERS = {"dice": True, "expected_dice": True, "volume_error_ml": False, "volume
 SHOWN = ("case", "diagnosis", "split", "dice", "expected_dice", "volume_error_ml", "volume_ml")
 #: The method that cases are sorted by: the first of these that has scores.
 SORTED_BY = ("unet", "shipped")
-_SUMMARY = "_desc-summary.json"
-#: Where a summary's `input` holds the hash of an image.
-_HASHES = {"flair": "sha256", "t1w": "t1w_sha256"}
 _MASK = re.compile(r"_label-lesion_desc-([A-Za-z0-9]+)_mask\.nii(\.gz)?$")
 
 
@@ -64,8 +59,9 @@ def find_cases(
     Returns
     -------
     DataFrame
-        `SHOWN` columns, and two that are not shown: `files`, JSON of where each image lies, and `simulated`, whether
-        the patient is a phantom.
+        `SHOWN` columns, and three that are not shown: `files`, JSON of where each image lies; `scores`, JSON of each
+        method's own Dice (0 to 1), while `dice` is that of the first of `SORTED_BY` that the run has; and `simulated`,
+        whether the patient is a phantom.
 
     Raises
     ------
@@ -82,7 +78,7 @@ def find_cases(
         rows = _of_real(run)
     else:
         rows = of_folder(Path(source).expanduser(), Path(data_dir).expanduser() if data_dir else None)
-    table = pd.DataFrame(rows, columns=[*SHOWN, "files", "simulated"])
+    table = pd.DataFrame(rows, columns=[*SHOWN, "files", "scores", "simulated"])
     table["simulated"] = table["simulated"].eq(True)
     kept = arrange(table, split, diagnosis, order)
     if kept.empty:
@@ -171,13 +167,21 @@ def files_of(row: Any) -> dict[str, str]:
     return json.loads(row["files"])
 
 
+def scores_of(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the Dice (0 to 1) of every mask that was scored: columns `case`, `method` and `dice`."""
+    import pandas as pd
+
+    rows = [(row["case"], *pair) for row in cases.to_dict("records") for pair in json.loads(row["scores"]).items()]
+    return pd.DataFrame(rows, columns=["case", "method", "dice"])
+
+
 def hashes_of(row: Any) -> dict[str, str]:
     """Return file name to the first 12 digits of its SHA-256: what exactly was looked at."""
     return {Path(path).name: sha256_file(path)[:12] for path in files_of(row).values()}
 
 
 def of_folder(folder: Path, data_dir: Path | None = None) -> list[dict[str, Any]]:
-    """List the results of `flairnb segment` in a folder and the folders in it.
+    """List the results of `flairnb segment` in a folder and the folders in it, named as in :func:`case_names`.
 
     Raises
     ------
@@ -187,67 +191,26 @@ def of_folder(folder: Path, data_dir: Path | None = None) -> list[dict[str, Any]
     """
     if not folder.is_dir():
         raise MissingDataError(f"review: expected 'cohort', 'real' or a folder, found no folder {folder.name!r}. Check its name.")
-    summaries = visible_below(folder, f"*{_SUMMARY}")
+    summaries = visible_below(folder, f"*{SUMMARY}")
     if not summaries:
         raise MissingDataError(
-            f"review: expected results of flairnb segment in {folder.name}/, found no file *{_SUMMARY}. Run flairnb segment first."
+            f"review: expected results of flairnb segment in {folder.name}/, found no file *{SUMMARY}. Run flairnb segment first."
         )
     rows = []
-    for path in summaries:
-        stem, summary = path.name.removesuffix(_SUMMARY), read_json(path)
-        files = {"flair": str(_flair_of(path.parent, summary, stem, data_dir)), **_results(path.parent, stem)}
+    for name, path in zip(case_names(folder, summaries), summaries, strict=True):
+        summary = read_json(path)
+        files = {"flair": str(_flair_of(path.parent, summary, name, data_dir)), **_results(path.parent, stem_of(path))}
         if (t1w := find_flair(path.parent, summary, data_dir, "t1w")) is not None:
             files |= {"t1w": str(t1w), **({"xfm": str(path)} if "flair_to_t1w" in summary["input"] else {})}
-        rows.append(_row(stem, "", "", files, expected_dice=summary.get("expected_dice"), volume_ml=summary.get("lesion_volume_ml")))
+        rows.append(_row(name, "", "", files, expected_dice=summary.get("expected_dice"), volume_ml=summary.get("lesion_volume_ml")))
     return rows
 
 
-def visible_below(folder: Path, pattern: str) -> list[Path]:
-    """Return the files of a name in a folder and the folders in it, sorted; what is hidden may be half a result and is left out."""
-    found = folder.rglob(pattern)
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def find_flair(folder: Path, summary: Mapping[str, Any], data_dir: Path | None = None, which: str = "flair") -> Path | None:
-    """Return the FLAIR (or "t1w") of a summary, from the folder, the one above it or `data_dir`; None if in none of them.
-
-    Many patients' files may have one name: where the summary holds the file's
-    hash, no file of another content is returned.
-    """
-    name = str(summary.get("input", {}).get(which, ""))
-    if not name:
-        return None
-    places = [folder / name, folder.parent / name]
-    if data_dir is not None:
-        places += visible_below(data_dir, glob.escape(name))
-    return next((place for place in places if place.is_file() and _is_it(place, summary, which)), None)
-
-
-def _is_it(path: Path, summary: Mapping[str, Any], which: str) -> bool:
-    """Tell whether a file is the one that a summary speaks of; an older flairnb kept no hash to tell it by."""
-    known = summary["input"].get(_HASHES[which])
-    # What was converted from DICOM was written with the results; the summary's own hash is that of its voxels.
-    return known is None or _hash_of(path) in (known, summary.get("files", {}).get(path.name))
-
-
-def _hash_of(path: Path) -> str:
-    """Return the SHA-256 of an image; one that has not changed is read once, for many summaries ask for the same file."""
-    if ".hdr" in path.name.lower() or ".img" in path.name.lower():  # header and voxels lie in two files, and only one is seen here
-        return image_sha256(path)
-    about = path.stat()
-    return _hash_of_state(path, about.st_size, about.st_mtime_ns)
-
-
-@cache
-def _hash_of_state(path: Path, _size: int, _mtime_ns: int) -> str:
-    return image_sha256(path)
-
-
-def _flair_of(folder: Path, summary: dict[str, Any], stem: str, data_dir: Path | None) -> Path:
+def _flair_of(folder: Path, summary: dict[str, Any], case: str, data_dir: Path | None) -> Path:
     found = find_flair(folder, summary, data_dir)
     if found is None:
         raise MissingDataError(
-            f"{stem}: expected its FLAIR {summary.get('input', {}).get('flair', '')!r} in the folder of the results or the one above, "
+            f"{case}: expected its FLAIR {summary.get('input', {}).get('flair', '')!r} in the folder of the results or the one above, "
             "found none that is the file that was segmented. Set data_dir to the folder that holds it."
         )
     return found
@@ -293,7 +256,14 @@ def _scores(run: Run) -> dict[str, dict[str, Any]]:
     method = next((name for name in SORTED_BY if (table["method"] == name).any()), None)
     mine = table[(table["method"] == method) & (table["status"] == "ok")].set_index("participant_id")
     wanted = mine[["dice", "volume_error_ml", "predicted_ml"]].rename(columns={"predicted_ml": "volume_ml"})
-    return wanted.to_dict("index")
+    return _with_scores(wanted.to_dict("index"), table)
+
+
+def _with_scores(known: dict[str, dict[str, Any]], table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return what is known of each participant with `scores`: the Dice of each method that has one."""
+    scored = table[table["status"] == "ok"].dropna(subset=["dice"])
+    dice = {name: dict(zip(rows["method"], rows["dice"], strict=True)) for name, rows in scored.groupby("participant_id")}
+    return {name: {**known.get(name, {}), "scores": dice.get(name, {})} for name in {**known, **dice}}
 
 
 def _of_real(run: Run | None) -> list[dict[str, Any]]:
@@ -305,7 +275,7 @@ def _of_real(run: Run | None) -> list[dict[str, Any]]:
     scores = {}
     if path.is_file():
         table = run.table("tables/real_cases.tsv")
-        scores = table[table["method"] == real.SHIPPED].set_index("participant_id").to_dict("index")
+        scores = _with_scores(table[table["method"] == real.SHIPPED].set_index("participant_id").to_dict("index"), table)
     rows = []
     for case in real.find_cases(run).to_dict("records"):
         name = case["participant_id"]
@@ -314,7 +284,7 @@ def _of_real(run: Run | None) -> list[dict[str, Any]]:
         files |= _results(run.work_dir / "real", f"sub-{name}")
         known = scores.get(name, {})
         error = float(known.get("predicted_ml", np.nan)) - float(known.get("reference_ml", np.nan))
-        values = {"dice": known.get("dice"), "expected_dice": known.get("expected_dice"), "volume_ml": known.get("predicted_ml")}
+        values = {key: known.get(key) for key in ("dice", "expected_dice", "scores")} | {"volume_ml": known.get("predicted_ml")}
         rows.append(_row(name, case["family"], "validation", files, volume_error_ml=error, **values))
     return rows
 
@@ -331,7 +301,10 @@ def _expected(files: dict[str, str]) -> float:
 def _row(case: str, diagnosis: str, split: str, files: dict[str, str], **values: Any) -> dict[str, Any]:
     numbers = {name: _number(values.get(name)) for name in ("dice", "expected_dice", "volume_error_ml", "volume_ml")}
     ordered = sorted(files.items(), key=lambda item: (not item[0].startswith("mask:manual"), item[0]))
-    return {"case": case, "diagnosis": diagnosis, "split": split, **numbers, "files": json.dumps(dict(ordered))}
+    scores = {method: float(dice) for method, dice in (values.get("scores") or {}).items()}
+    return {
+        "case": case, "diagnosis": diagnosis, "split": split, **numbers, "files": json.dumps(dict(ordered)), "scores": json.dumps(scores),
+    }  # fmt: skip
 
 
 def _number(value: Any) -> float:

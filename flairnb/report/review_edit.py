@@ -39,11 +39,10 @@ class EditPanel:
 
     def open(self) -> None:
         """Show the slice, at the viewer's cross."""
-        if self.pad is not None or self.room.mask.value is None:
+        if self.pad is not None or not self.room.name:
             return
-        seen = self.room.session.seen(self.room.mask.value)
-        self._packed = self._loaded() or pack(seen)
-        self.pad = brush_pad(self._packed, self._bytes(), lambda tool, points: self.room.safely(lambda: self.stroke(tool, points)))
+        self._packed = self._loaded() or pack(self.room.seen(beside=False))
+        self.pad = brush_pad(self._packed, self._bytes(), self._drawn)
         self._hold()
         self.place.children = (self.pad,)
         for slider in getattr(self.room.shown, "window", ()):
@@ -67,9 +66,29 @@ class EditPanel:
         if self.pad is not None and world_mm is not None:
             self.pad.go_to(world_mm)
 
+    def _drawn(self, tool: str, points_mm: NDArray) -> None:
+        """Take a stroke from the pad; what goes wrong is said in the room, for here only a log would hear of it."""
+        try:
+            self.room.safely(lambda: self.stroke(tool, points_mm))
+        except ValueError as error:
+            self.room.say(f"error: the slice that was drawn on does not fit the open case ({error}). Open the case again.")
+
     def stroke(self, tool: str, points_mm: NDArray) -> None:
-        """Do what the reader did with the mouse."""
-        correction = self.room.session.correct(self.room.mask.value)
+        """Do what the reader did with the mouse.
+
+        Parameters
+        ----------
+        tool : {"add", "erase", "grow", "erase lesion"}
+        points_mm : (n, 3) float array
+            The way of the mouse, RAS+ mm; of the last two tools the first counts.
+
+        Raises
+        ------
+        InputError
+            When no point lies in the image, or another case than the one shown
+            is open; no mask is changed.
+        """
+        correction = self.room.session.correct(self.room.mask.value, self.room.name)
         before = len(correction.edits)
         try:
             self._apply(correction, tool, points_mm)
@@ -85,11 +104,11 @@ class EditPanel:
             correction.erase_lesion(points_mm[0])
 
     def _undo(self) -> None:
-        self.room.session.correct(self.room.mask.value).undo()
+        self.room.session.correct(self.room.mask.value, self.room.name).undo()
         self._show(moved=True)
 
     def _save(self) -> None:
-        self.room.say(f"saved: {self.room.session.save_correction(self.room.mask.value).name}")
+        self.room.say(f"saved: {self.room.session.save_correction(self.room.mask.value, self.room.name).name}")
 
     def _show(self, moved: bool) -> None:
         if self.pad is not None:
@@ -97,12 +116,11 @@ class EditPanel:
         if moved:
             self.room.list_lesions()
             if hasattr(self.room.shown, "refresh"):
-                self.room.shown.refresh(self.room.session.seen(self.room.mask.value, self.room.beside.value or ""))
+                self.room.shown.refresh(self.room.seen())
 
     def _bytes(self) -> Any:
-        session = self.room.session
-        mask = session.seen(self.room.mask.value).masks[self._name()]
-        return self._packed.fit(mask, session.case.flair.affine)
+        seen = self.room.seen(beside=False)
+        return self._packed.fit(seen.masks[self._name()], seen.flair.affine)
 
     def _name(self) -> str:
         value = self.room.mask.value

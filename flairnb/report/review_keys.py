@@ -1,11 +1,20 @@
-"""Tell Python which key was pressed in the room around a box; JupyterLab's own shortcuts do not hear it."""
+"""The keys of the reading room: which one was pressed, though JupyterLab's own shortcuts do not hear it, and what it does."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flairnb.report.review_room import ReviewRoom
 
 ROOM = "flairnb-room"
+KEYS = {
+    "n": "next case", "p": "case before", "l": "next lesion", "k": "lesion before", "m": "next mask", "o": "outlines on or off",
+    "e": "errors", "f": "probability", "t": "T1w", "w": "narrower grey window", "W": "wider",
+}  # fmt: skip
+SHOW_KEYS = {"e": "errors", "f": "probability", "t": "T1w"}
+HELP = "Keys: " + ", ".join(f"<b>{key}</b> {what}" for key, what in KEYS.items()) + "."
 _SCRIPT = """
 export default {
   render({ model, el }) {
@@ -74,3 +83,21 @@ def _catcher_class() -> type:
         count = traitlets.Int(0).tag(sync=True)
 
     return KeyCatcher
+
+
+def press(room: ReviewRoom, key: str) -> None:
+    """Do what a key means for the case that a room shows; keys that lead to another case are the room's own."""
+    if key in "lk" and room.lesion.options:
+        places = [place for _, place in room.lesion.options]
+        step = 1 if key == "l" else -1
+        at = places.index(room.lesion.value) + step if room.lesion.value in places else 0
+        room.lesion.value = places[at % len(places)]
+    elif key == "m":
+        names = [name for _, name in room.mask.options]
+        room.mask.value = names[(names.index(room.mask.value) + 1) % len(names)]
+    elif key in "wW":
+        width = room.shown.window[1] if hasattr(room.shown, "window") else room.width
+        width.value = width.value * (0.8 if key == "w" else 1.25)
+    elif hasattr(room.shown, "show"):
+        wanted = SHOW_KEYS.get(key, "FLAIR only")
+        room.shown.show("masks" if room.shown.chooser.value == wanted else wanted)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,17 +18,12 @@ from flairnb.report import reading_log
 from flairnb.report.reading_log import VERDICTS
 from flairnb.report.review_cases import ORDERS
 from flairnb.report.review_edit import EditPanel
-from flairnb.report.review_keys import ROOM
+from flairnb.report.review_keys import HELP, KEYS, ROOM, key_catcher, press
 
 if TYPE_CHECKING:
-    from flairnb.report.review import Session
+    from flairnb.present.case_view import Case
+    from flairnb.report.review_session import Session
 
-KEYS = {
-    "n": "next case", "p": "case before", "l": "next lesion", "k": "lesion before", "m": "next mask", "o": "outlines on or off",
-    "e": "errors", "f": "probability", "t": "T1w", "w": "narrower grey window", "W": "wider",
-}  # fmt: skip
-SHOW_KEYS = {"e": "errors", "f": "probability", "t": "T1w"}
-HELP = "Keys: " + ", ".join(f"<b>{key}</b> {what}" for key, what in KEYS.items()) + "."
 ALL = "all"
 
 
@@ -46,6 +42,8 @@ class ReviewRoom:
     ----------
     box : ipywidgets.VBox
         What is displayed.
+    name : str
+        Of the case that is shown; "" while one is read, or could not be.
     """
 
     def __init__(self, session: Session, way: str = "niivue", later: bool = False) -> None:
@@ -53,8 +51,11 @@ class ReviewRoom:
 
         self.session, self._opening, self._displayed = session, False, False
         self._niivue: Any = None
+        self.name = self._in_viewer = ""
         self.case = w.Dropdown(description="case", layout={"width": "420px"})
-        self.reader = w.Text(value=session.reader, description="reader", placeholder="initials", layout={"width": "200px"})
+        # A name counts when it is typed to its end.
+        about = {"description": "reader", "placeholder": "initials", "continuous_update": False}
+        self.reader = w.Text(value=session.reader, layout={"width": "200px"}, **about)
         self.blinded = w.Checkbox(session.blinded, description="blinded", indent=False, layout={"width": "90px"})
         self.way = w.Dropdown(options=["niivue", "itkwidgets", "static"], value=way, description="viewer", layout={"width": "220px"})
         self.mask = w.Dropdown(description="mask", layout={"width": "320px"})
@@ -67,6 +68,7 @@ class ReviewRoom:
         self.edit = EditPanel(self)
         self.keys = self._keys()
         self.verdicts = [self.button(verdict, lambda v=verdict: self._judge(v), "primary") for verdict in VERDICTS]
+        self._allow(False)
         self.box = self._furnish()
         self._list_cases()
         self._listen()
@@ -86,7 +88,7 @@ class ReviewRoom:
         self.choice["order"] = w.Dropdown(options=["as listed", *ORDERS], description="sort by", layout={"width": "240px"})
         self.grey = w.HBox([self.level, self.width])
         folds = w.Accordion([self.edit.box, self.done], titles=("Correct the mask", "What was said so far"))
-        folds.observe(lambda change: self.edit.open() if change["new"] == 0 else None, "selected_index")
+        folds.observe(lambda change: self.safely(self.edit.open) if change["new"] == 0 else None, "selected_index")
         self.folds = folds
         room = w.VBox(
             [
@@ -121,7 +123,7 @@ class ReviewRoom:
         display(self.box)
         self._displayed = True
         # The still picture comes first; the viewer is packed while the browser draws it.
-        self.safely(self._draw_viewer if self.mask.value is not None else lambda: self._open(0))
+        self.safely(self._draw_viewer if self.name else lambda: self._open(self.case.value))
 
     def say(self, text: str) -> None:
         """Show one line under the viewer."""
@@ -129,18 +131,44 @@ class ReviewRoom:
 
     @property
     def shown(self) -> Any:
-        """The viewer in use, None while there is a still picture only."""
-        return self.stage.children[0] if self.stage.children else None
+        """The viewer in use, None while there is a still picture only, or another case in the viewer."""
+        return self.stage.children[0] if self.stage.children and self.name and self._in_viewer == self.name else None
+
+    def seen(self, beside: bool = True) -> Case:
+        """Return the shown case with its masks as they are now.
+
+        Parameters
+        ----------
+        beside : bool
+            With the mask that was chosen to lie beside the judged one.
+
+        Raises
+        ------
+        InputError
+            When another case was opened meanwhile, by a cell of the notebook.
+        """
+        self.session.check_open(self.name)
+        return self.session.seen(self.mask.value, (self.beside.value or "") if beside else "")
 
     def _label(self, place: int) -> str:
         row = self.session.cases.iloc[place]
         score = "" if self.session.blinded or np.isnan(row["dice"]) else f", Dice {row['dice']:.2f}"
         return f"{row['case']} {row['diagnosis']}{score}"
 
-    def _list_cases(self) -> None:
+    @contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Change lists without opening or drawing what they are at meanwhile."""
         self._opening = True
-        self.case.options = [(f"{n + 1}. {self._label(n)}", n) for n in range(len(self.session.cases))]
-        self._opening = False
+        try:
+            yield
+        finally:
+            self._opening = False
+
+    def _list_cases(self) -> None:
+        self._listed = self.session.cases
+        with self._quietly():
+            self.case.options = [(f"{n + 1}. {self._label(n)}", n) for n in range(len(self._listed))]
+            self.case.value = 0
 
     def _choose(self) -> None:
         split, diagnosis = (("" if self.choice[name].value == ALL else self.choice[name].value) for name in ("split", "diagnosis"))
@@ -150,38 +178,73 @@ class ReviewRoom:
         self._open(0)
 
     def _named(self, name: str) -> None:
+        shown = self.session.names().get(self.mask.value, "") if self.session.case is not None else ""
         self.session.reader = name
         if self.session.blinded:
-            self._open(self.session.place)
+            # Another reader, other letters: the mask stays, also with strokes that are not saved.
+            self._open(self.case.value, shown)
 
     def _blind(self, blinded: bool) -> None:
-        self.session.blinded = blinded
+        self.session.blinded, place = blinded, self.case.value
         self._list_cases()
-        self._open(self.session.place)
+        self._open(place)
 
-    def _open(self, place: int) -> None:
+    def _open(self, place: int, method: str = "") -> None:
+        """Open a case (the last is followed by the first) and draw it, its first mask or that of a method."""
         if self._opening or place is None:
             return
+        self._point_at(place)
         self.say("loading ...")
-        self.edit.forget()
-        if self._niivue is not None:
-            # Never the case before under the next one's name.
-            empty(self._niivue)
-        self.session.open(place, extras=False)
-        names = list(self.session.names())
-        self._opening = True
-        self.mask.options = [(name if self.session.blinded else look(name).label, name) for name in names]
-        self.mask.value, self.case.value = names[0], place
-        self._opening = False
+        self._hide()
+        try:
+            self.session.open(self.case.value, extras=False)
+        except Exception:
+            self._clear()
+            raise
+        self.name, names = self.session.check_open().name, self.session.names()
+        with self._quietly():
+            self.mask.options = [(name if self.session.blinded else look(name).label, name) for name in names]
+            self.mask.value = next((name for name in names if names[name] == method), next(iter(names)))
         self._draw()
 
+    def _point_at(self, place: int) -> None:
+        """Let the list of cases say which one is meant, whether or not it can be read."""
+        if self.session.cases is not self._listed:
+            self._list_cases()
+        with self._quietly():
+            self.case.value = place % len(self._listed)
+
+    def _hide(self) -> None:
+        """Show nothing: never the case before under the next one's name, nor a verdict on what is not seen."""
+        self.name = self._in_viewer = ""
+        self.edit.forget()
+        if self._niivue is not None:
+            empty(self._niivue)
+        self._close_viewer()
+        # Its place on the page stays.
+        self.picture.layout.visibility = "hidden"
+        self._allow(False)
+
+    def _clear(self) -> None:
+        """Take away what belongs to a case: none is open."""
+        self.picture.value = b""
+        with self._quietly():
+            self.mask.options, self.beside.options = (), ()
+        self.lesion.options = ()
+
+    def _allow(self, verdicts: bool) -> None:
+        for button in self.verdicts:
+            button.disabled = not verdicts
+
     def _draw(self) -> None:
-        if self.mask.value is None or self._opening:
+        if self._opening or not self.name:
             return
+        self.session.check_open(self.name)
         others = self.session.others(self.mask.value)
-        self._opening, beside = True, self.beside.value if self.beside.value in others else ""
-        self.beside.options = [("nothing", ""), *[(look(name).label, name) for name in others]]
-        self.beside.value, self._opening = beside, False
+        beside = self.beside.value if self.beside.value in others else ""
+        with self._quietly():
+            self.beside.options = [("nothing", ""), *[(look(name).label, name) for name in others]]
+            self.beside.value = beside
         # The still picture first: it is there while the viewer loads.
         self._draw_still()
         self.picture.layout.display = ""
@@ -206,9 +269,8 @@ class ReviewRoom:
             self._niivue = self._niivue or self._empty_viewer(self.way.value)
             if self._niivue is not None and self.way.value != "itkwidgets":
                 self.stage.children = (self._niivue,)
-            seen = self.session.seen(self.mask.value, self.beside.value or "")
-            shown = viewer.show_case(seen, self.way.value, figure=False, box=self._niivue)
-            self.stage.children = () if shown.widget is None else (shown.widget,)
+            shown = viewer.show_case(self.seen(), self.way.value, figure=False, box=self._niivue)
+            self.stage.children, self._in_viewer = () if shown.widget is None else (shown.widget,), self.name
             self.picture.layout.display = "none" if shown.widget is not None and self.way.value == "niivue" else ""
         self.grey.layout.display = "none" if self.shown is not None else ""
         self.edit.forget()
@@ -221,13 +283,17 @@ class ReviewRoom:
         return w.HTML(f"<i>{viewer.LOADING[self.way.value]}</i>")
 
     def _draw_still(self) -> None:
-        seen = self.session.seen(self.mask.value, self.beside.value or "")
-        self.picture.value = to_png(viewer.still(seen, window=(self.level.value, self.width.value)), dpi=100)
+        if not self.name:
+            return
+        self.picture.value = to_png(viewer.still(self.seen(), window=(self.level.value, self.width.value)), dpi=100)
+        self.picture.layout.visibility = "visible"
+        self._allow(True)
 
     def list_lesions(self) -> None:
         """Fill in the list of lesions, and the line under the viewer."""
+        self.session.check_open(self.name)
         rows = self.session.lesions(self.mask.value)
-        self.say(f"{self.session.case.name}: {self.session.measure(self.mask.value, rows)}; {self.session.progress()}")
+        self.say(f"{self.name}: {self.session.measure(self.mask.value, rows)}; {self.session.progress()}")
         lines = [f"{r.lesion}: {r.volume_ml:.2f} ml, {r.max_in_plane_diameter_mm:.0f} mm" for r in rows.itertuples()]
         places = rows[["centroid_r_mm", "centroid_a_mm", "centroid_s_mm"]].to_numpy().tolist()
         self.lesion.options = list(zip(lines, [tuple(place) for place in places], strict=True))
@@ -255,10 +321,11 @@ class ReviewRoom:
         return None if self.lesion.value is None else np.array(self.lesion.value)
 
     def _step(self, step: int) -> None:
-        self.case.value = (self.session.place + step) % len(self.session.cases)
+        # From what the list says: the session has no place in it when a case could not be read.
+        self._open(self.case.value + step)
 
     def _judge(self, verdict: str) -> None:
-        reading = self.session.judge(self.mask.value, verdict, self.comment.value)
+        reading = self.session.judge(self.mask.value, verdict, self.comment.value, self.name)
         self.comment.value = ""
         self.say(f"saved: {reading.case}, {self.mask.value}, {verdict}, after {reading.seconds:.0f} s; {self.session.progress()}")
         self._tell_done()
@@ -285,10 +352,11 @@ class ReviewRoom:
             action()
         except FlairnbError as error:
             self.say(f"error: {error}")
+        except OSError as error:
+            # A full disk, or a folder that nobody may write to; the words of the system without its paths.
+            self.say(f"error: {error.strerror or type(error).__name__}")
 
     def _keys(self) -> Any:
-        from flairnb.report.review_keys import key_catcher
-
         catcher = key_catcher("".join(KEYS))
         catcher.observe(lambda change: self.safely(lambda: self._pressed(catcher.pressed)), "count")
         return catcher
@@ -296,17 +364,5 @@ class ReviewRoom:
     def _pressed(self, key: str) -> None:
         if key in "np":
             self._step(1 if key == "n" else -1)
-        elif key in "lk" and self.lesion.options:
-            places = [place for _, place in self.lesion.options]
-            step = 1 if key == "l" else -1
-            at = places.index(self.lesion.value) + step if self.lesion.value in places else 0
-            self.lesion.value = places[at % len(places)]
-        elif key == "m":
-            names = [name for _, name in self.mask.options]
-            self.mask.value = names[(names.index(self.mask.value) + 1) % len(names)]
-        elif key in "wW":
-            width = self.shown.window[1] if hasattr(self.shown, "window") else self.width
-            width.value = width.value * (0.8 if key == "w" else 1.25)
-        elif hasattr(self.shown, "show"):
-            wanted = SHOW_KEYS.get(key, "FLAIR only")
-            self.shown.show("masks" if self.shown.chooser.value == wanted else wanted)
+        elif self.name:
+            press(self, key)

@@ -17,7 +17,7 @@ from flairnb.geometry import canonical_axes
 from flairnb.images import Image, read_mask, write_image
 from flairnb.prepare.bridge import write_xfm
 from flairnb.provenance import read_json, sha256_file, write_json
-from flairnb.report import reading_log, review_cases
+from flairnb.report import reading_log, review_cases, review_files
 from flairnb.report.correction import Correction
 from flairnb.report.reading_log import Reading, agreement, append, latest, letters, read, summary, weighted_kappa
 from flairnb.report.review import Session
@@ -150,6 +150,51 @@ def test_a_stroke_takes_what_lies_along_its_way(flair, in_slice):
     assert not edit.mask.any() and not edit.unsaved
 
 
+def stroked(flair, *ways, **how):
+    """The mask after strokes of 2.2 mm on an empty one."""
+    edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
+    for way in ways:
+        edit.stroke([world(flair, voxel) for voxel in way], 2.2, **how)
+    return edit.mask
+
+
+@pytest.mark.parametrize("in_slice", [True, False])
+def test_of_a_stroke_that_leaves_the_image_what_lies_inside_counts(flair, in_slice):
+    """Out at the first side and back farther along it: no line joins the two places."""
+    there, back = [(6, 4, 4), (0, 4, 4)], [(0, 14, 4), (6, 14, 4)]
+    whole = [(-9, 2, 4), *there, (-1, 4, 4), (-20, 9, 4), *back, (6, 99, 4)]
+    edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
+    edit.stroke([world(flair, voxel) for voxel in whole], 2.2, in_slice=in_slice)
+    np.testing.assert_array_equal(edit.mask, stroked(flair, there, back, in_slice=in_slice))
+    assert edit.edits[0]["points"] == 4 and not edit.mask[0, 9].any()
+    np.testing.assert_allclose(edit.edits[0]["at_mm"], world(flair, there[0]), atol=0.01)
+    edit.stroke([world(flair, voxel) for voxel in whole], 2.2, add=False, in_slice=in_slice)
+    assert not edit.mask.any()
+
+
+@pytest.mark.parametrize("way", [[(-1, 4, 4)], [(-1, 4, 4), (30, 4, 4)], np.zeros((0, 3))], ids=["point", "two", "none"])
+def test_a_stroke_without_a_point_inside_is_refused(flair, way):
+    edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
+    with pytest.raises(InputError, match=f"inside the image, received {len(way)} points outside"):
+        edit.stroke([world(flair, voxel) for voxel in way], 3.0)
+    assert edit.edits == [] and not edit.mask.any()
+
+
+def test_any_lesion_can_be_erased_but_not_so_much_be_added_at_a_time(oblique_affine):
+    shape = (61, 75, 21)
+    large = Image(np.zeros(shape, dtype=np.float32), oblique_affine)
+    mask = np.ones(shape, dtype=bool)
+    ml = mask.sum() * large.voxel_volume_ml
+    edit = Correction(large, mask, "unet")
+    assert ml > 350 and np.isclose(edit.erase_lesion(world(large, (30, 35, 10))), -ml) and not edit.mask.any()
+    rows = [(i, j, 10) for i in range(0, 61, 8) for j in (0, 74)]
+    with pytest.raises(InputError, match="to grow by up to 200 ml at a time, found"):
+        edit.stroke([world(large, voxel) for voxel in rows], 25.0, in_slice=False)
+    assert not edit.mask.any() and edit.undo() and edit.mask.sum() == mask.sum()
+    edit.stroke([world(large, voxel) for voxel in rows], 25.0, add=False, in_slice=False)
+    assert (mask.sum() - edit.mask.sum()) * large.voxel_volume_ml > 200
+
+
 def test_a_point_outside_or_an_empty_brush_is_refused(flair):
     edit = Correction(flair, np.zeros(SHAPE, dtype=bool), "unet")
     with pytest.raises(InputError, match="inside the image"):
@@ -242,7 +287,7 @@ def test_images_of_one_name_are_hashed_once_for_all_summaries_and_again_when_the
     for n in range(count):
         (tmp_path / "data" / f"{n:02}").mkdir(parents=True)
         (tmp_path / "data" / f"{n:02}" / "FLAIR.nii.gz").write_bytes(bytes([n]))
-    monkeypatch.setattr(review_cases, "image_sha256", lambda path: hashed.append(path) or sha256_file(path))
+    monkeypatch.setattr(review_files, "image_sha256", lambda path: hashed.append(path) or sha256_file(path))
     summaries = [{"input": {"flair": "FLAIR.nii.gz", "sha256": hashlib.sha256(bytes([n])).hexdigest()}} for n in range(count)]
     for n, told in enumerate(summaries):
         found = review_cases.find_flair(tmp_path / "results" / str(n), told, tmp_path / "data")
@@ -378,6 +423,7 @@ def test_a_session_goes_round_and_keeps_verdicts_with_hashes(session):
 def test_a_blinded_reader_sees_letters_only_and_the_log_the_truth(session, flair, results):
     write_image(results / "sub-8_label-lesion_desc-manual_mask.nii.gz", np.eye(17, 19)[..., None] * np.ones(8), flair, np.uint8)
     session = Session(review_cases.find_cases(source=str(results), order="expected_dice"), session.folder, "ab", blinded=True)
+    session.open()
     assert set(session.names()) == {"A", "B"} and set(session.names().values()) == {"unet", "manual"}
     assert list(session.seen("A").masks) == ["A"] and session.seen("A").probability is None
     assert session.judge("A", "accept").method == session.names()["A"] and bool(session.log()["blinded"][0])
@@ -447,7 +493,8 @@ def test_without_a_reader_at_work_the_notebook_shows_sentences(session):
     assert "reading room" in review.room(session, interactive=False).data
     assert "No verdict" in review.so_far(session).data and "Fewer than two" in review.together(session).data
     assert "No verdict" in review.verdicts_and_dice(session).data
-    session.all_cases["dice"] = [0.7, 0.4]
+    session.all_cases["scores"] = ['{"unet": 0.7}', '{"unet": 0.4}']
+    session.open()
     for name in ("accept", "major edits"):
         session.judge("unet", name)
         session.next()
