@@ -195,6 +195,7 @@ def write_image(path: str | os.PathLike, data: NDArray, like: Image, dtype: DTyp
     header = nib.Nifti1Header()
     header.set_data_dtype(dtype)
     header["descrip"] = DESCRIPTION
+    header.set_xyzt_units("mm")
     image = nib.Nifti1Image(np.asarray(data, dtype=dtype), like.affine, header)
     if isinstance(like.header, nib.Nifti1Header):
         copy_forms(like.header, image.header)

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-_EXTENSION = re.compile(r"\.(nii|hdr|img)(\.gz)?$", re.IGNORECASE)
+_EXTENSION = re.compile(r"\.(nii|hdr|img)(\.(gz|bz2|zst))?$", re.IGNORECASE)
 
 
 def flair_stem(path: str | os.PathLike) -> str:
@@ -16,7 +16,7 @@ def flair_stem(path: str | os.PathLike) -> str:
     --------
     >>> flair_stem("in/sub-07_ses-1_FLAIR.nii.gz")
     'sub-07_ses-1'
-    >>> flair_stem("brain.nii")
+    >>> flair_stem("brain.nii.bz2")
     'brain'
     """
     return re.sub(r"_FLAIR$", "", _EXTENSION.sub("", Path(path).name))

@@ -25,8 +25,8 @@ SPACING_LIMITS_MM = (0.1, 25.0)
 
 # The volume of a voxel over the product of its edges: 1 for right angles, 0.87 for a gantry tilted by 30 degrees.
 _MIN_VOXEL_FRACTION = 0.1
-# Deflate never packs more than 1032 bytes into one.
-_MAX_PACKING = 1040
+# Deflate never packs more than 1032 bytes into one; bzip2 and Zstandard have no such limit.
+_PACKING = {".nii": 1, ".img": 1, ".gz": 1040}
 _FORMS_APART_MM = 1.0
 _SFORM_FIELDS = ("sform_code", "srow_x", "srow_y", "srow_z")
 _QFORM_FIELDS = ("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
@@ -67,6 +67,8 @@ def read_voxels(image: nib.spatialimages.SpatialImage, path: Path, what: str) ->
             data = np.asanyarray(image.dataobj)
             data = data.reshape(data.shape[:3])
             return np.ascontiguousarray(data, dtype=np.float32)
+    except MemoryError:
+        raise
     except Exception as error:
         raise InputError(
             f"{what}: expected {np.prod(image.shape)} voxels, cannot read them from {path.name} ({_reason(error, path)}). "
@@ -203,7 +205,7 @@ def _check_length(image: nib.spatialimages.SpatialImage, path: Path, what: str) 
     wanted = float(np.prod([float(n) for n in image.shape])) * image.get_data_dtype().itemsize
     holder = Path(image.file_map["image"].filename or path)
     length = holder.stat().st_size if holder.is_file() else 0
-    packing = 1 if holder.suffix.lower() in (".nii", ".img") else _MAX_PACKING
+    packing = _PACKING.get(holder.suffix.lower(), np.inf)
     if length * packing < begin + wanted:
         raise InputError(
             f"{what}: expected {wanted:.0f} bytes of voxels for shape {image.shape}, found {length} bytes in {path.name}: "

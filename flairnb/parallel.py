@@ -97,7 +97,8 @@ def side_by_side(*calls: Callable[[], Any]) -> list[Any]:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(max(1, min(len(calls), os.cpu_count() or 1))) as pool:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # those it may use
+    with ThreadPoolExecutor(max(1, min(len(calls), cores))) as pool:
         return list(pool.map(lambda call: call(), calls))
 
 

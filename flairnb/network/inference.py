@@ -111,7 +111,7 @@ def _apply(
     if infer.method not in ("tiled", "whole"):
         raise SettingsError(f"infer.method: expected 'tiled' or 'whole', found {infer.method!r}.")
     if infer.method == "tiled":
-        _check_tiles(infer.patch, infer.step, size_multiple(model))
+        check_tiles(infer.patch, infer.step, size_multiple(model))
     brain = np.asarray(brain, dtype=bool)
     probability, spread = (np.zeros(work.shape, dtype=np.float32) for _ in range(2))
     if not brain.any():
@@ -128,7 +128,8 @@ def _apply(
     return probability, spread
 
 
-def _check_tiles(patch: int, step: int, multiple: int) -> None:
+def check_tiles(patch: int, step: int, multiple: int) -> None:
+    """Raise `SettingsError` for tiles that the network cannot halve often enough, or that leave gaps."""
     if patch % multiple or not 0 < step <= patch:
         raise SettingsError(f"infer.patch: expected a multiple of {multiple} and a step of 1 to patch, found patch {patch}, step {step}.")
 
@@ -247,13 +248,16 @@ def _coarser(model: keras.Model, volume: NDArray[np.float32], brain: NDArray[np.
 
     factor = infer.coarser_look
     own = Grid(volume.shape, np.eye(4))
-    coarse = Grid(tuple(int(np.ceil(n / factor)) for n in volume.shape), np.diag([factor, factor, factor, 1.0]))
+    # The last of the larger voxels reaches over the centre of the last small one; its own centre may lie farther out.
+    coarse = Grid(tuple(int(np.ceil((n - 1) / factor + 0.5)) for n in volume.shape), np.diag([factor, factor, factor, 1.0]))
+    beyond = [(0, max(0, int(np.ceil((m - 1) * factor - (n - 0.5))))) for m, n in zip(coarse.shape, volume.shape, strict=True)]
+    volume, brain = (np.pad(part, beyond, mode="edge") for part in (volume, brain))
     box = mask_box(brain, _REACH_VOX)
     affine = box_affine(own.affine, box)
     small = resample(ndimage.gaussian_filter(volume[box], 0.3 * (factor - 1)), affine, coarse)
     inside = resample(brain[box], affine, coarse) > 0.5
     if not inside.any():
-        return Look(np.zeros(volume.shape, np.float32))
+        return Look(np.zeros(own.shape, np.float32))
     found = _once(model, np.where(inside, small, 0).astype(np.float32), inside, infer, variance, margin_vox=2)
     return found.through(lambda part: resample(part, coarse.affine, own))
 

@@ -189,10 +189,10 @@ def _warped_mask(
         return resample(brain, template_affine, grid, world=matrix)
     with bridge.scratch_folder() as folder:
         first = str(bridge.write_xfm(folder + "affine.txt", matrix))
-        found = ants.registration(
+        found = bridge.register(
             bridge.to_ants(*fixed),
             bridge.to_ants(*moving),
-            "SyNOnly",
+            type_of_transform="SyNOnly",
             initial_transform=[first],
             outprefix=folder + "syn",
             reg_iterations=tuple(syn_iterations),

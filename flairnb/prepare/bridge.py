@@ -116,6 +116,25 @@ def _postponed(modules: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
                 module.__dict__.pop(attribute, None)
 
 
+def register(*images: ants.ANTsImage, **how: Any) -> dict[str, Any]:
+    """Run `ants.registration`.
+
+    Raises
+    ------
+    InputError
+        ANTs gave up: an image too thin for a pyramid of scales, or empty.
+    """
+    import ants
+
+    try:
+        return ants.registration(*images, **how)
+    except RuntimeError as error:
+        raise InputError(
+            f"registration: expected images of a whole head, cannot fit them ({error}). Check the field of view, "
+            "or give the brain's mask (--brain-mask)."
+        ) from error
+
+
 @contextmanager
 def scratch_folder() -> Iterator[str]:
     """Give a folder for the files that ANTs passes around; removed at the end."""

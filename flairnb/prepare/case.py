@@ -70,6 +70,7 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
     settings: PrepareSettings | None = None,
     seed: int = 0,
     threads: int = 2,
+    doubt_mask: bool = True,
 ) -> PreparedCase:
     """Prepare one examination as the article does (Image Preprocessing).
 
@@ -80,7 +81,7 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
     t1w : Image, optional
         Makes brain extraction better; registered to the FLAIR.
     brain_mask : (I, J, K) bool array, optional
-        On the FLAIR's grid; then nothing is extracted and `t1w` is not used.
+        On the FLAIR's grid; then it is the brain, and `t1w` is not used.
     skull_stripped : bool
         The FLAIR holds the brain only.
     settings : PrepareSettings, optional
@@ -89,6 +90,9 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
         Seed of ANTs' samplers.
     threads : int
         Not used by ANTs, which runs on one thread for results that repeat.
+    doubt_mask : bool
+        Extract the brain all the same where `brain_mask` is given, and note it
+        where the two hardly agree. False where the mask is this function's own.
 
     Notes
     -----
@@ -115,7 +119,10 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
     timer = StageTimer()
     if brain_mask is not None:
         check_same_grid(flair.grid, Grid(np.shape(brain_mask), flair.affine), "brain mask")
-    found = find_brain.find_brain(flair, t1w, brain_mask, skull_stripped, settings, timer)
+    if brain_mask is not None and not doubt_mask:
+        found = find_brain.given_brain(flair, brain_mask)
+    else:
+        found = find_brain.find_brain(flair, t1w, brain_mask, skull_stripped, settings, timer)
     grid = isotropic_grid(flair.shape, flair.affine, settings.spacing_mm)
     with timer("resample"):
         clean = np.where(is_wrapped(flair.data), 0, flair.data).astype(np.float32)

@@ -155,12 +155,12 @@ def _prepare_row(row: dict[str, Any], settings: PrepareSettings, work_dir: Path,
         found = _prepare_one(row, settings, work_dir, root)
         found["notes"] = "; ".join(filter(None, [found["notes"], _second_reader_note(row, root)]))
         return {"participant_id": participant, "status": "ok", "reason": "", **found}
-    except (FlairnbError, OSError, RuntimeError, ValueError) as error:
+    except (FlairnbError, OSError, RuntimeError, ValueError, MemoryError) as error:
         log.warning("%s: preparation failed (%s)", participant, type(error).__name__)
         return dict.fromkeys(COLUMNS, np.nan) | {
             "participant_id": participant,
             "status": "failed",
-            "reason": str(error),
+            "reason": str(error) or type(error).__name__,
             "brain_source": "",
             "notes": "",
         }
@@ -236,7 +236,7 @@ def _with_stored_brain(job: _Job, flair: Image, t1w: Image | None, mask: NDArray
     stored = cohort_derivative(job.work_dir, job.participant, "mask", desc="brain")
     if is_current(stored, BrainKey=brain_key):
         known = read_json(sidecar_path(stored))
-        case = prepare_case(flair, brain_mask=read_mask(stored, flair, "brain mask"), settings=settings)
+        case = prepare_case(flair, brain_mask=read_mask(stored, flair, "brain mask"), settings=settings, doubt_mask=False)
         source, notes, has_xfm = known["BrainSource"], known["Notes"], known["HasTransform"]
         seconds = {**known["Seconds"], **case.seconds}
     else:

@@ -61,7 +61,7 @@ def find_brain(
     """Find the brain on the way that the input allows; see `prepare_case`."""
     notes: tuple[str, ...] = ()
     if brain_mask is not None:
-        found = _given(flair, np.asarray(brain_mask) > 0, "given")
+        found = given_brain(flair, brain_mask)
         return replace(found, notes=(*found.notes, *_contradicted(flair, found.mask, settings, timer)))
     if not skull_stripped and looks_stripped(flair):
         skull_stripped = True
@@ -86,6 +86,11 @@ def find_brain(
         source = "guess"
         notes += (f"brain extraction gave {found.volume_ml:.0f} ml, which no brain has: look at the brain mask before anything else",)
     return FoundBrain(_to_flair(found, flair), source, None, notes)
+
+
+def given_brain(flair: Image, brain_mask: NDArray[np.bool_]) -> FoundBrain:
+    """Return a given mask as the brain, with a note where no brain has its volume; the image is not asked."""
+    return _given(flair, np.asarray(brain_mask) > 0, "given")
 
 
 def _contradicted(flair: Image, mask: NDArray[np.bool_], settings: PrepareSettings, timer: StageTimer) -> tuple[str, ...]:

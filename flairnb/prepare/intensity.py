@@ -15,6 +15,10 @@ MIN_EMPTY_FRACTION = 0.4
 _CLEAR_FRACTION = 0.05
 _AMID_FRACTION = 0.1
 
+# Of so many voxels, one value fills this part at least where it is an empty background, and is so much more frequent than the
+# value of the faces. Noise has no such value.
+_ENOUGH, _FILL_FRACTION, _FILL_ABOVE_BORDER = 200_000, 0.1, 10
+
 # From which intensity on a voxel may be wrapped or cut off; what surrounds wrapped ones is darker than a quarter of the range.
 _WRAP_FROM, _MAX_WRAP, _WRAP_AROUND = 65000, 65535, 16384
 _FEW_FRACTION = 0.002
@@ -106,9 +110,27 @@ def lift(data: NDArray) -> tuple[NDArray[np.float32], float]:
 
 
 def background(data: NDArray) -> float:
-    """Return the value that fills the image's border: the median of its six faces."""
+    """Return the value that fills the image's border: the median of its six faces.
+
+    Where the brain itself fills most of the faces (few slices, cut off at both
+    ends, cropped to the brain), it is the one value that fills a tenth of the
+    image, if there is one.
+
+    Examples
+    --------
+    >>> slab = np.arange(1.0, 1001).reshape(10, 10, 10)
+    >>> slab[:3, :4] = 0
+    >>> background(slab)
+    0.0
+    """
     faces = [data[0], data[-1], data[:, 0], data[:, -1], data[:, :, 0], data[:, :, -1]]
-    return float(np.median(np.concatenate([f.ravel() for f in faces])))
+    border = np.median(np.concatenate([f.ravel() for f in faces]))
+    some = data.ravel()[:: max(1, data.size // _ENOUGH)]
+    if np.count_nonzero(some == border) < _FILL_FRACTION * some.size:
+        values, counts = np.unique(some, return_counts=True)
+        if counts.max() >= max(_FILL_FRACTION * some.size, _FILL_ABOVE_BORDER * np.count_nonzero(some == border)):
+            border = values[counts.argmax()]
+    return float(border)
 
 
 def is_fill(data: NDArray, fill: float) -> NDArray[np.bool_]:

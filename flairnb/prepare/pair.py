@@ -51,12 +51,12 @@ class Pair:
     notes: tuple[str, ...] = ()
 
 
-def check_field_of_view(image: Image, what: str) -> None:
-    """Raise `InputError` when an image is too small or too large to show a head."""
+def check_field_of_view(image: Image, what: str, whole: bool = True) -> None:
+    """Raise `InputError` when an image is too large to show a head or, where a `whole` head is needed, too small."""
     extent = np.array(image.shape) * image.spacing_mm
     low, high = _EXTENT_MM
     in_plane = np.sort(extent)[1:]
-    if in_plane.min() < 1.5 * low or extent.max() > high:
+    if (whole and in_plane.min() < 1.5 * low) or extent.max() > high:
         where = f" in {image.path.name}" if image.path else ""
         size = " x ".join(f"{e:.0f}" for e in extent)
         raise InputError(

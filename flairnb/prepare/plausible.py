@@ -18,7 +18,8 @@ def check_heads(flair: Image, t1w: Image | None, whole: bool) -> None:
     ----------
     flair, t1w : Image
     whole : bool
-        The brain is to be extracted, so that whole heads are needed.
+        The brain is to be extracted, so that whole heads are needed; a brain
+        may be cropped.
 
     Raises
     ------
@@ -37,6 +38,7 @@ def check_heads(flair: Image, t1w: Image | None, whole: bool) -> None:
     if t1w is not None and t1w.shape == flair.shape and np.array_equal(t1w.data, flair.data):
         raise InputError(f"T1w: expected another image than the FLAIR, found the same voxels in {_name(t1w)}. Give the T1w, or none.")
     if not whole:
+        check_field_of_view(flair, "FLAIR", whole=False)
         return
     try:
         check_field_of_view(flair, "FLAIR")

@@ -126,15 +126,13 @@ def refine_linear(
     (4, 4) float array
         Fixed world to moving world, RAS mm.
     """
-    import ants
-
     levels = len(iterations)
     with bridge.scratch_folder() as folder:
         first = bridge.write_xfm(folder + "start.txt", start)
-        found = ants.registration(
+        found = bridge.register(
             bridge.to_ants(*fixed),
             bridge.to_ants(*moving),
-            kind,
+            type_of_transform=kind,
             initial_transform=[str(first)],
             outprefix=folder + "linear",
             mask=None if fixed_mask is None else bridge.to_ants(fixed_mask, fixed[1]),

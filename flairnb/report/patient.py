@@ -163,8 +163,9 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
         check_method(method)
         chosen = chosen_settings(sets)
         prepare = _prepare_settings(weights)
-    # A second process costs some two seconds; without a brain to extract or a network to load it would not earn them.
-    aside = network is None and threads > 1 and given["brain_mask"] is None and not given["skull_stripped"] and not looks_stripped(flair)
+    # A second process costs some two seconds; without a brain to extract (a given mask is checked by one) or a network to load
+    # it would not earn them.
+    aside = network is None and threads > 1 and not given["skull_stripped"] and not looks_stripped(flair)
     with parallel.begun(prepare_case, flair, settings=prepare, threads=threads, aside=aside, **given) as prepared:
         with timer("load network"):
             network = network or _load_network(weights, threads)
@@ -183,7 +184,12 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
         summary["notes"] = [*notes, *note_on(chosen), *doubts_of_input(case, given["t1w"]), *summary["notes"]]
     if examination is not None:
         summary["dicom"] = examination.summary()
-    write_all(Path(out_dir), flair_stem(name), flair, segmentation, summary, timer, examination)
+
+    def check() -> None:
+        patient_input.check_out_dir(out_dir, name, spread)
+        patient_input.check_same_flair(out_dir, name, sha256)
+
+    write_all(Path(out_dir), flair_stem(name), flair, segmentation, summary, timer, examination, check)
     return summary
 
 

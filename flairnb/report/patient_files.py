@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from flairnb.images import Image, image_sha256, write_image
 from flairnb.naming import derivative_name, derivative_path
 from flairnb.provenance import StageTimer, machine, peak_memory_gb, sha256_file, versions, write_json
 from flairnb.report.doubts import doubts_of_result
-from flairnb.report.patient_folder import move_in, summary_name, waiting_folder
+from flairnb.report.patient_folder import move_in, nobody_else_in, summary_name, waiting_folder
 
 if TYPE_CHECKING:
     from flairnb.network.weights import Network
@@ -166,8 +167,12 @@ def write_all(  # noqa: PLR0913 - one examination, all that is known of it
     summary: dict[str, Any],
     timer: StageTimer,
     examination: DicomExamination | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Write everything to a temporary folder, then move it to `out_dir`; with the DICOM-SEG if DICOM was read."""
+    """Write everything to a temporary folder, then move it to `out_dir`; with the DICOM-SEG if DICOM was read.
+
+    Just before, and while no other run may do the same, `check` can refuse: another run may have ended there since this one began.
+    """
     out_dir = out_dir.absolute()
     with waiting_folder(out_dir) as waiting:
         with timer("write"):
@@ -182,7 +187,9 @@ def write_all(  # noqa: PLR0913 - one examination, all that is known of it
         summary["peak_memory_gb"] = peak_memory_gb()
         summary["files"] = {path.name: sha256_file(path) for path in sorted(waiting.iterdir())}
         write_json(waiting / summary_name(stem), summary)
-        move_in(waiting, out_dir, stem)
+        with nobody_else_in(out_dir):
+            check()
+            move_in(waiting, out_dir, stem)
 
 
 def _write_images(folder: Path, stem: str, flair: Image, segmentation: Segmentation) -> None:

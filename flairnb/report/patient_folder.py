@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,24 @@ def waiting_folder(out_dir: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def nobody_else_in(out_dir: Path) -> Iterator[None]:
+    """Keep other runs from moving results into a folder until the ``with`` block ends; made if absent.
+
+    The folder itself is locked, so nothing is left behind. Where a file system has no locks, nobody is kept out.
+    """
+    import fcntl
+
+    out_dir.mkdir(exist_ok=True)
+    held = os.open(out_dir, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def move_in(waiting: Path, out_dir: Path, stem: str) -> None:

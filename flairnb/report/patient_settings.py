@@ -37,10 +37,10 @@ def settings_for(
     Raises
     ------
     SettingsError
-        A patch or a step is chosen where there are no tiles.
+        A patch or a step is chosen where there are no tiles, or one that no tiles can have.
     """
     from flairnb import settings
-    from flairnb.network.inference import size_multiple, suited
+    from flairnb.network.inference import check_tiles, size_multiple, suited
 
     paper = settings.load("paper")
     multiple = size_multiple(network.model)
@@ -54,7 +54,12 @@ def settings_for(
         infer = suited(infer, network.model, network.trained_patch)
     if infer.method != "tiled" and {"patch", "step"} & set(chosen or {}):
         raise SettingsError("--set infer.patch, infer.step: expected tiles, found one pass over the brain. Add --method tiled.")
-    return replace(paper.prepare, spacing_mm=network.spacing_mm), replace(infer, **(chosen or {}))
+    infer = replace(infer, **(chosen or {}))
+    if "step" not in (chosen or {}):
+        infer = replace(infer, step=min(infer.step, infer.patch))
+    if infer.method == "tiled":
+        check_tiles(infer.patch, infer.step, multiple)
+    return replace(paper.prepare, spacing_mm=network.spacing_mm), infer
 
 
 def check_method(method: str | None) -> None:

@@ -6,8 +6,12 @@ import gc
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# The error stream is the whole process's: one thread that gives it back must not take another's file for it.
+_STDERR = threading.RLock()
 
 
 @contextmanager
@@ -26,8 +30,8 @@ def quiet_stderr() -> Iterator[None]:
         yield
         return
     sys.stderr.flush()
-    saved = os.dup(original)
-    with tempfile.TemporaryFile() as held:
+    with _STDERR, tempfile.TemporaryFile() as held:
+        saved = os.dup(original)
         os.dup2(held.fileno(), original)
         try:
             yield

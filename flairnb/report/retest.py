@@ -268,7 +268,7 @@ class Tools:
         if source != "real":
             spacing = self.run.settings.infer.shipped_spacing_mm if self.name == "shipped" else self.network.spacing_mm
             prepare, infer = settings_beside(self.run, self.network, spacing)
-        return segment_image(again.flair, self.network, prepare, infer, threads=self.run.jobs, brain_mask=again.brain)[1]
+        return segment_image(again.flair, self.network, prepare, infer, threads=self.run.jobs, brain_mask=again.brain, doubt_mask=False)[1]
 
     def _by_baseline(self, again: Repeat, method: str, subject: Subject, shared: dict[int, PreparedCase]) -> Segmentation:
         from flairnb.prepare.case import prepare_case
@@ -279,7 +279,7 @@ class Tools:
         if id(again.flair) not in shared:
             settings = self.run.settings.prepare if subject.source != "real" else load("demo").prepare
             shared.clear()
-            shared[id(again.flair)] = prepare_case(again.flair, brain_mask=again.brain, settings=settings)
+            shared[id(again.flair)] = prepare_case(again.flair, brain_mask=again.brain, settings=settings, doubt_mask=False)
         case = shared[id(again.flair)]
         view = None if subject.view is None else carried_over(subject.view, case)
         found = find_in(self.fitted_in, method, view, case)

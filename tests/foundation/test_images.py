@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flairnb.errors import GeometryError, InputError, MissingDataError
-from flairnb.images import image_sha256, read_image, read_mask, write_image
+from flairnb.images import Image, image_sha256, read_image, read_mask, write_image
 
 SHAPE = (7, 8, 9)
 
@@ -248,3 +248,27 @@ def test_a_qform_that_places_nothing_is_noted_and_not_handed_on(spoil, flair, tm
     np.testing.assert_allclose(made.get_sform(), image.affine)
     np.testing.assert_allclose(made.get_zooms(), image.header.get_zooms() if "pixdim" not in spoil else odd.spacing_mm, rtol=1e-5)
     assert np.isfinite(made.get_qform()).all()
+
+
+def test_memory_that_runs_out_is_not_taken_for_a_damaged_file(flair, monkeypatch):
+    def too_much(*_args, **_words):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "ascontiguousarray", too_much)
+    with pytest.raises(MemoryError):
+        read_image(flair, "FLAIR")
+
+
+def test_a_nearly_empty_mask_may_be_packed_by_bzip2(tmp_path):
+    """It packs far more than the thousandfold that gzip can."""
+    mask = np.zeros((200, 200, 200), np.uint8)
+    mask[100, 100, 100] = 1
+    path = tmp_path / "mask.nii.bz2"
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), path)
+    assert path.stat().st_size * 1040 < mask.size
+    assert read_image(path, "mask").data.sum() == 1
+
+
+def test_an_image_of_our_own_says_that_its_header_counts_in_mm(tmp_path, oblique_affine):
+    made = write_image(tmp_path / "a.nii.gz", np.ones((3, 4, 5)), Image(np.ones((3, 4, 5), np.float32), oblique_affine), np.float32)
+    assert nib.load(made).header.get_xyzt_units()[0] == "mm"

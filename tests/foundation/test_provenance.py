@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,3 +89,17 @@ def test_stage_times_add_up():
         with timer("n4"):
             pass
     assert list(timer.seconds) == ["n4"] and timer.seconds["n4"] >= 0
+
+
+def test_the_umask_is_read_without_changing_it(monkeypatch, tmp_path):
+    """Changing it to read it, as POSIX alone offers, leaves 0 behind when two threads do so at once."""
+    if "Umask:" not in (Path("/proc/self/status").read_text() if Path("/proc/self/status").exists() else ""):
+        pytest.skip("only Linux tells a process's umask")
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda _mask: pytest.fail("the umask was changed"))
+            path = provenance.write_json(tmp_path / "a.json", {})
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640

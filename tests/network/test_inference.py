@@ -360,3 +360,10 @@ def test_asking_for_the_spread_changes_no_bit_of_the_probability(model, case, me
     probability, spread = predict_spread(model, *case, settings)
     np.testing.assert_array_equal(probability, predict(model, *case, settings))
     assert spread[case[1]].max() > 0 and not spread[~case[1]].any()
+
+
+@pytest.mark.parametrize("look", [1.5, 2.0, 3.0, 4.0])
+@pytest.mark.parametrize("edge", [23, 24, 25])
+def test_the_larger_voxels_reach_the_last_plane(look, edge):
+    work, brain = np.full((edge,) * 3, 0.8, np.float32), np.ones((edge,) * 3, dtype=bool)
+    np.testing.assert_allclose(predict(ReturnsItsInput(), work, brain, infer(method="whole", coarser_look=look)), 0.8, atol=1e-5)

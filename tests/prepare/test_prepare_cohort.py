@@ -269,3 +269,31 @@ def test_another_second_reader_leaves_the_stored_brain_current(small, tmp_path):
     shutil.copy(data / "lesion.nii.gz", data / "two.nii.gz")
     prepare(table.assign(second_reader_mask="two.nii.gz"), tmp_path / "work", data)
     assert read_json(about)["BrainKey"] == before
+
+
+def test_a_brain_mask_of_an_earlier_run_is_not_doubted_again(small, tmp_path, monkeypatch):
+    """The check extracts the brain anew: what the stored mask saves."""
+    from flairnb.prepare import find_brain
+
+    data, table, _ = small
+    prepare(table, tmp_path / "work", data)
+    asked = []
+    monkeypatch.setattr(find_brain, "_contradicted", lambda *_: asked.append(1) or ())
+    other = dataclasses.replace(FAST, spacing_mm=5.0)
+    done = prepare_cohort(table, other, tmp_path / "work", data_root=data)
+    assert done["status"].tolist() == ["ok"] and not asked
+    prepare_cohort(table, other, tmp_path / "new", data_root=data)
+    assert asked
+
+
+def test_a_case_that_needs_more_memory_than_there_is_is_a_row(small, tmp_path, monkeypatch):
+    from flairnb.prepare import cohort as module
+
+    data, table, _ = small
+
+    def too_much(*_args, **_words):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "prepare_case", too_much)
+    done = prepare_cohort(table, FAST, tmp_path / "work", data_root=data)
+    assert done[["status", "reason"]].values.tolist() == [["failed", "MemoryError"]]

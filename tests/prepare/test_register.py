@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from flairnb.errors import InputError
-from flairnb.geometry import isotropic_grid
+from flairnb.geometry import Grid, isotropic_grid
 from flairnb.images import Image
 from flairnb.prepare import bridge
+from flairnb.prepare.brain import _warped_mask
 from flairnb.prepare.intensity import smooth_sample, tame
 from flairnb.prepare.pair import agreement, check_field_of_view, check_head_sizes, register_t1w
+from flairnb.prepare.plausible import check_heads
 from flairnb.prepare.register import about, best_start, mutual_information, refine_linear, rigid_starts, rotation
 from flairnb.settings import load
+
+GRID = Grid((6, 6, 6), np.eye(4))
 
 
 def test_mutual_information_of_an_image_with_itself_is_two(rng):
@@ -78,3 +82,28 @@ def test_equal_heads_pass_the_size_check(head):
     image, _ = head
     data = tame(image.data)
     check_head_sizes(data, data, 4.0, image)
+
+
+def test_what_ants_cannot_fit_is_refused_in_one_line(monkeypatch):
+    """As eight slices of 1 mm are: ANTs raises a RuntimeError."""
+    ants = bridge.load_ants()
+
+    def gives_up(*_args, **_words):
+        raise RuntimeError("Registration failed with error code 1")
+
+    monkeypatch.setattr(ants, "registration", gives_up)
+    image = (np.ones((6, 6, 6), np.float32), np.eye(4))
+    for fit in (lambda: refine_linear(image, image, np.eye(4)), lambda: _warped_mask(image, image, np.eye(4), (5,), image[0], GRID)):
+        with pytest.raises(InputError, match="cannot fit them") as caught:
+            fit()
+        assert "\n" not in str(caught.value) and "--brain-mask" in str(caught.value)
+
+
+def test_a_field_of_view_no_head_has_is_refused_beside_a_brain_mask_too():
+    """The work grid of 1.9 m at 1 mm would need 33 GB an array."""
+    room = Image(np.ones((192, 224, 192), np.float32), np.diag([10.0, 10, 10, 1]))
+    for whole in (True, False):
+        with pytest.raises(InputError, match="found 1920 x 2240 x 1920 mm"):
+            check_heads(room, None, whole=whole)
+    brain = Image(np.pad(np.ones((50, 60, 10), np.float32), 1), np.diag([2.0, 2, 5, 1]))
+    check_heads(brain, None, whole=False)

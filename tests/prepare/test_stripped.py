@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flairnb.geometry import fill_holes
+from flairnb.geometry import fill_holes, mask_box
 from flairnb.images import Image, read_image
 from flairnb.prepare.intensity import head_mask, tame
 from flairnb.prepare.stripped import dark_shell, looks_stripped, stripped_mask
@@ -51,6 +51,16 @@ def test_a_head_covered_in_part_is_no_brain(simulated_head):
     assert 700 < volume_ml(top) < 1950
     assert not looks_stripped(top)
     assert looks_stripped(Image(np.where(brain, image.data, 0)[:, :, -13:], image.affine))
+
+
+def test_the_air_around_a_slab_of_a_brain_cropped_close_is_not_in_its_mask(simulated_head):
+    image, brain = phantom(simulated_head)
+    slab = np.s_[:, :, 11:17]
+    box = mask_box(brain[slab])
+    cropped, true = np.where(brain, image.data, 0)[slab][box], brain[slab][box]
+    faces = [cropped[0], cropped[-1], cropped[:, 0], cropped[:, -1], cropped[:, :, 0], cropped[:, :, -1]]
+    assert np.median(np.concatenate([f.ravel() for f in faces])) > 0  # most of the border is brain
+    assert dice(stripped_mask(Image(cropped, image.affine)), true) > 0.99
 
 
 def test_the_dark_shell_of_a_head_does_not_depend_on_scale_or_constant(simulated_head):

@@ -447,6 +447,18 @@ def test_tiles_may_have_another_size(flair, fake_rooms, tmp_path):
     assert (used["infer"]["patch"], used["infer"]["step"]) == (64, 16)
 
 
+def test_small_tiles_without_a_step_of_their_own_leave_no_gaps(flair, fake_rooms, tmp_path):
+    used = patient.segment_patient(flair, out_dir=tmp_path / "out", method="tiled", sets=["infer.patch=16"])["settings"]
+    assert (used["infer"]["patch"], used["infer"]["step"]) == (16, 16)
+
+
+@pytest.mark.parametrize("word", ["infer.patch=100", "infer.step=200"])
+def test_tiles_that_no_network_can_have_are_refused_before_the_work(word, flair, fake_rooms, tmp_path, monkeypatch):
+    monkeypatch.setattr(patient, "segment_prepared", lambda *_args, **_words: pytest.fail("the network was applied"))
+    with pytest.raises(SettingsError, match="expected a multiple of"):
+        patient.segment_patient(flair, out_dir=tmp_path / "out", method="tiled", sets=[word])
+
+
 SPREAD = f"{NAME}_label-lesion_desc-spread_probseg.nii.gz"
 
 

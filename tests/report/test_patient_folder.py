@@ -15,7 +15,7 @@ from flairnb.errors import InputError
 from flairnb.evaluate.components import lesion_table
 from flairnb.images import Image
 from flairnb.provenance import StageTimer, read_json, sha256_file
-from flairnb.report import case_report, patient_files, patient_input, review_cases
+from flairnb.report import case_report, patient_files, patient_folder, patient_input, review_cases
 from flairnb.report.patient import Segmentation
 
 SHAPE = (11, 12, 7)
@@ -33,15 +33,18 @@ def segment(oblique_affine, monkeypatch):
     monkeypatch.setattr(patient_files, "_write_picture", lambda path, *_: path.write_bytes(os.urandom(8)))
 
     def _segment(out: Path, size: int, whose: str | None = "f" * 64) -> None:
-        patient_input.check_out_dir(out, "a_FLAIR.nii.gz")
-        if whose is not None:
-            patient_input.check_same_flair(out, "a_FLAIR.nii.gz", whose)
+        def check():
+            patient_input.check_out_dir(out, "a_FLAIR.nii.gz")
+            if whose is not None:
+                patient_input.check_same_flair(out, "a_FLAIR.nii.gz", whose)
+
+        check()
         flair = Image(np.random.default_rng(1).random(SHAPE, dtype=np.float32), oblique_affine)
         mask = np.zeros(SHAPE, bool)
         mask[2 : 2 + size, 3:6, 2:4] = True
         found = Segmentation(mask, np.ones(SHAPE, bool), mask * np.float32(0.5), lesion_table(mask, oblique_affine, mask * 0.5))
         told = {"input": {"flair": "a_FLAIR.nii.gz", "sha256": whose}, "lesion_count": 1, "lesion_volume_ml": size, "notes": []}
-        patient_files.write_all(out, "a", flair, found, told, StageTimer())
+        patient_files.write_all(out, "a", flair, found, told, StageTimer(), check=check)
 
     return _segment
 
@@ -202,3 +205,41 @@ def test_results_that_do_not_say_of_which_flair_they_are_serve_as_before(segment
     segment(out, 2, None)
     segment(out, 3, "b" * 64)
     assert_whole(out, 3)
+
+
+def test_of_two_runs_at_once_into_one_folder_the_second_is_refused(segment, tmp_path, monkeypatch):
+    """Both look before they begin, when the folder is still empty; the other patient's results come while this one is at work."""
+    out = tmp_path / "out"
+    write_images = patient_files._write_images
+    others = []
+
+    def meanwhile(*args):
+        if not others:
+            others.append("one")
+            segment(out, 2, "a" * 64)
+        write_images(*args)
+
+    monkeypatch.setattr(patient_files, "_write_images", meanwhile)
+    with pytest.raises(InputError, match="another FLAIR"):
+        segment(out, 5, "b" * 64)
+    assert read_json(out / SUMMARY)["input"]["sha256"] == "a" * 64
+    assert all(sha256_file(out / name) == sha256 for name, sha256 in read_json(out / SUMMARY)["files"].items())
+    assert {path.name for path in out.iterdir()} == NAMES
+
+
+def test_nobody_else_moves_results_in_meanwhile(tmp_path):
+    from threading import Thread
+
+    seen = []
+
+    def second():
+        with patient_folder.nobody_else_in(tmp_path / "out"):
+            seen.append("second")
+
+    with patient_folder.nobody_else_in(tmp_path / "out"):
+        thread = Thread(target=second)
+        thread.start()
+        time.sleep(0.2)
+        seen.append("first")
+    thread.join()
+    assert seen == ["first", "second"] and not list((tmp_path / "out").iterdir())

@@ -48,3 +48,32 @@ def test_garbage_is_not_searched_for_inside_and_as_before_afterwards(on):
         assert gc.isenabled() is on
     finally:
         (gc.enable if before else gc.disable)()
+
+
+TWO_THREADS = """
+import os, threading
+from flairnb.report.quiet import quiet_stderr
+inside, go_on = threading.Event(), threading.Event()
+def first():
+    with quiet_stderr():
+        inside.set()
+        go_on.wait(60)
+def second():
+    with quiet_stderr():
+        pass
+threads = [threading.Thread(target=work) for work in (first, second)]
+threads[0].start()
+inside.wait(60)
+threads[1].start()
+threads[1].join(0.5)
+go_on.set()
+for thread in threads:
+    thread.join()
+os.write(2, b"after\\n")
+"""
+
+
+def test_two_threads_give_the_error_stream_back():
+    """Without a lock the second thread saves the first one's file as the stream, and its block may end last or first."""
+    done = subprocess.run([sys.executable, "-c", TWO_THREADS], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stderr == "after\n"
