@@ -21,7 +21,7 @@ from flairnb.cohort.diagnoses import HEALTHY
 from flairnb.errors import FlairnbError, MissingDataError
 from flairnb.evaluate.components import describe_labels, label_lesions, touched_labels
 from flairnb.evaluate.metrics import score_masks
-from flairnb.geometry import Grid, check_same_grid, spacing_mm
+from flairnb.geometry import Grid, check_same_grid
 from flairnb.images import read_mask
 from flairnb.naming import cohort_derivative
 from flairnb.provenance import atomic_path
@@ -171,7 +171,7 @@ def _score_case(
         try:
             predicted, predicted_grid = _native_mask(work_dir, participant_id, method)
             check_same_grid(grid, predicted_grid, f"{participant_id}: {REFERENCE} and {method} masks")
-            scores = score_masks(reference, predicted, spacing_mm(grid.affine), brain, settings.connectivity)
+            scores = score_masks(reference, predicted, grid.affine, brain, settings.connectivity)
         except (FlairnbError, OSError) as error:
             rows.append(_failure(participant_id, method, error))
             continue

@@ -93,8 +93,8 @@ def without_small(mask: NDArray[np.bool_], affine: ArrayLike, min_ml: float) -> 
 
     Examples
     --------
-    >>> without_small(np.ones((1, 2, 5), bool), np.eye(4), 0.01).sum(), without_small(np.ones((1, 1, 9), bool), np.eye(4), 0.01).sum()
-    (10, 0)
+    >>> [int(without_small(np.ones((1, 1, voxels), bool), np.eye(4), 0.01).sum()) for voxels in (9, 10)]
+    [0, 10]
     """
     if min_ml <= 0 or not mask.any():
         return mask

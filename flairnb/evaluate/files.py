@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from flairnb.evaluate.metrics import Scores, score_masks
-from flairnb.geometry import Grid, check_same_grid, spacing_mm
+from flairnb.geometry import Grid, check_same_grid
 from flairnb.images import read_mask
 
 
@@ -17,7 +17,8 @@ def score_files(reference: str | os.PathLike, predicted: str | os.PathLike) -> S
     ----------
     reference, predicted : path-like
         NIfTI masks on one grid; voxels above zero are lesion. Specificity and
-        NPV count every voxel of the grid, as no brain mask is given.
+        NPV count every voxel of the grid, as no brain mask is given; volumes
+        (ml) and distances (mm) are those of the world, shear included.
 
     Raises
     ------
@@ -32,4 +33,4 @@ def score_files(reference: str | os.PathLike, predicted: str | os.PathLike) -> S
     masks = [read_mask(path, what=what) for what, path in paths.items()]
     grids = [Grid(mask.shape, nib.load(path).affine) for mask, path in zip(masks, paths.values(), strict=True)]
     check_same_grid(grids[0], grids[1], f"predicted mask {Path(predicted).name}")
-    return score_masks(masks[0], masks[1], spacing_mm(grids[0].affine))
+    return score_masks(masks[0], masks[1], grids[0].affine)

@@ -29,13 +29,17 @@ from scipy.spatial import cKDTree
 
 from flairnb.errors import GeometryError, InputError
 from flairnb.evaluate.components import as_mask, label_lesions, touched_labels
+from flairnb.geometry import spacing_mm, voxel_volume_mm3
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import ArrayLike, NDArray
 
 Empty = Literal["neither", "predicted", "reference", "both"]
+
+#: Axes whose directions have a scalar product below this are at right angles: affines on disk are rounded to single precision.
+_RIGHT_ANGLE = 1e-5
+#: Voxels that fill less than this share of the box of their edges are flat: two axes run side by side.
+_FLAT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,40 @@ def _checked_pair(reference: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[n
     return reference, predicted
 
 
-def _checked_spacing(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
-    spacing = np.asarray(spacing_mm, dtype=float)
+@dataclass(frozen=True)
+class _Voxels:
+    """How a grid's voxels lie: `steps_mm` (3, 3) has a column for the step along each axis; `volume_ml` is that of one voxel."""
+
+    steps_mm: NDArray[np.float64]
+    volume_ml: float
+
+
+def _voxels(affine: ArrayLike) -> _Voxels:
+    """Return steps and volume of an affine or of three spacings.
+
+    A grid whose axes are at right angles is taken as unturned: distances are the same, and so are all digits of the scores.
+    """
+    given = np.asarray(affine, dtype=float)
+    spacing = spacing_mm(given) if given.shape == (4, 4) else given
     if spacing.shape != (3,) or not np.all(np.isfinite(spacing)) or np.any(spacing <= 0):
-        msg = f"spacing_mm: expected three positive millimetre values, received {spacing_mm!r}. Check the affine."
-        raise InputError(msg)
-    return spacing
+        raise _no_grid(affine)
+    if given.ndim == 1 or _has_right_angles(given[:3, :3] / spacing):
+        return _Voxels(np.diag(spacing), float(np.prod(spacing)) / 1000.0)
+    volume_mm3 = voxel_volume_mm3(given)
+    if volume_mm3 < _FLAT * np.prod(spacing):
+        raise _no_grid(affine)
+    return _Voxels(given[:3, :3], volume_mm3 / 1000.0)
+
+
+def _has_right_angles(directions: NDArray[np.float64]) -> bool:
+    return bool(np.abs(directions.T @ directions - np.eye(3)).max() < _RIGHT_ANGLE)
+
+
+def _no_grid(affine: ArrayLike) -> InputError:
+    return InputError(
+        "affine: expected a (4, 4) matrix whose voxels have a volume, or a spacing_mm of three positive values, "
+        f"received {np.asarray(affine).tolist()}. Check the image's header."
+    )
 
 
 def dice(reference: ArrayLike, predicted: ArrayLike) -> float:
@@ -175,7 +207,7 @@ def surface(mask: ArrayLike) -> NDArray[np.bool_]:
     return mask & ~ndimage.binary_erosion(mask, structure=ndimage.generate_binary_structure(3, 1), border_value=0)
 
 
-def hd95_mm(reference: ArrayLike, predicted: ArrayLike, spacing_mm: Sequence[float]) -> float:
+def hd95_mm(reference: ArrayLike, predicted: ArrayLike, affine: ArrayLike) -> float:
     """Return the 95th-percentile Hausdorff distance in mm.
 
     For each surface voxel of one mask, the distance from its centre to the nearest surface voxel's centre of the
@@ -186,21 +218,40 @@ def hd95_mm(reference: ArrayLike, predicted: ArrayLike, spacing_mm: Sequence[flo
     ----------
     reference, predicted : (I, J, K) bool array
         Masks on the same grid.
-    spacing_mm : (3,) float
-        Voxel spacing along the array's axes.
+    affine : (4, 4) or (3,) float array
+        Voxel to world, mm; shear counts. Of a grid without shear its three spacings are enough.
 
     Returns
     -------
     float
-        NaN when either mask is empty.
+        mm; NaN when either mask is empty.
+
+    Raises
+    ------
+    GeometryError
+        If the masks differ in shape.
+    InputError
+        If a mask is not three-dimensional or the affine gives voxels no volume.
+
+    Examples
+    --------
+    One slice up where each slice lies 3 mm further along the second axis than the one below:
+
+    >>> below, above = np.zeros((3, 4, 5), bool), np.zeros((3, 4, 5), bool)
+    >>> below[1, 1, 1] = above[1, 1, 2] = True
+    >>> hd95_mm(below, above, [[1, 0, 0, 0], [0, 1, 3, 0], [0, 0, 4, 0], [0, 0, 0, 1]])
+    5.0
     """
     reference, predicted = _checked_pair(reference, predicted)
-    spacing = _checked_spacing(spacing_mm)
+    return _hd95_mm(reference, predicted, _voxels(affine).steps_mm)
+
+
+def _hd95_mm(reference: NDArray[np.bool_], predicted: NDArray[np.bool_], steps_mm: NDArray[np.float64]) -> float:
     if not reference.any() or not predicted.any():
         return float("nan")
     # Exact nearest neighbours of points: a distance map over the box of the union gives the same numbers, but costs
     # seconds when the two masks have specks far apart.
-    of_reference, of_predicted = (np.argwhere(surface(mask)) * spacing for mask in (reference, predicted))
+    of_reference, of_predicted = (np.argwhere(surface(mask)) @ steps_mm.T for mask in (reference, predicted))
     to_reference, _ = cKDTree(of_reference).query(of_predicted)
     to_predicted, _ = cKDTree(of_predicted).query(of_reference)
     return float(max(np.percentile(to_reference, 95), np.percentile(to_predicted, 95)))
@@ -221,7 +272,7 @@ def _specificity_and_npv(
 def score_masks(
     reference: ArrayLike,
     predicted: ArrayLike,
-    spacing_mm: Sequence[float],
+    affine: ArrayLike,
     brain: ArrayLike | None = None,
     connectivity: int = 26,
 ) -> Scores:
@@ -233,8 +284,8 @@ def score_masks(
         A reader's mask (the article's criterion standard), native grid.
     predicted : (I, J, K) bool array
         A method's or second reader's mask, same grid.
-    spacing_mm : (3,) float
-        Voxel spacing along the array's axes.
+    affine : (4, 4) or (3,) float array
+        Voxel to world, mm: volumes and distances count shear. Of a grid without shear its three spacings are enough.
     brain : (I, J, K) bool array, optional
         Volume for specificity and negative predictive value; the whole grid if not given. Lesion voxels outside the
         brain count in every other score.
@@ -251,16 +302,15 @@ def score_masks(
     GeometryError
         If the masks differ in shape.
     InputError
-        If a mask is not three-dimensional or the spacing is not three positive values.
+        If a mask is not three-dimensional or the affine gives voxels no volume.
     """
     reference, predicted = _checked_pair(reference, predicted)
-    spacing = _checked_spacing(spacing_mm)
+    voxels = _voxels(affine)
     if brain is not None:
         _, brain = _checked_pair(reference, brain)
     n_reference, n_predicted = int(np.count_nonzero(reference)), int(np.count_nonzero(predicted))
     overlap = np.count_nonzero(reference & predicted)
-    voxel_ml = float(np.prod(spacing)) / 1000.0
-    reference_ml, predicted_ml = n_reference * voxel_ml, n_predicted * voxel_ml
+    reference_ml, predicted_ml = n_reference * voxels.volume_ml, n_predicted * voxels.volume_ml
     specificity, npv = _specificity_and_npv(reference, predicted, brain)
     specificity_grid, npv_grid = _specificity_and_npv(reference, predicted, None)
     lesions = lesion_counts(reference, predicted, connectivity)
@@ -286,7 +336,7 @@ def score_masks(
         lesion_recall=lesions.recall,
         lesion_precision=lesions.precision,
         lesion_f1=lesions.f1,
-        hd95_mm=hd95_mm(reference, predicted, spacing),
+        hd95_mm=_hd95_mm(reference, predicted, voxels.steps_mm),
         empty=_which_is_empty(n_reference, n_predicted),
     )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flairnb.network.weights import Network
     from flairnb.prepare.case import PreparedCase
     from flairnb.report.start import Run
+    from flairnb.settings import InferSettings
 
 #: How far the brain's border is moved, in mm; 0 is the run as it was.
 BRAIN_STEPS_MM = (-4.0, -2.0, 0.0, 2.0, 4.0)
@@ -36,6 +37,7 @@ class _Subject:
     participant: str
     case: PreparedCase
     reference: NDArray[np.bool_]
+    infer: InferSettings
     probability: NDArray[np.float32]
 
     def row(self, ablation: str, choice: str, make: Callable[[], NDArray[np.bool_]], is_timed: bool = True) -> tuple:
@@ -47,10 +49,20 @@ class _Subject:
         seconds = time.perf_counter() - start if is_timed else float("nan")
         return ablation, choice, self.participant, dice(self.reference, mask), seconds
 
-    def native(self, probability: NDArray[np.float32], case: PreparedCase | None = None) -> NDArray[np.bool_]:
-        from flairnb.prepare.native import to_native
+    def predict(self, infer: InferSettings, case: PreparedCase | None = None) -> NDArray[np.float32]:
+        from flairnb.network.inference import predict
 
-        return to_native(probability, case or self.case, order=1) >= self.run.settings.infer.threshold
+        case = case or self.case
+        return predict(self.network.model, case.work, case.work_brain, infer)
+
+    def native(
+        self, probability: NDArray[np.float32], case: PreparedCase | None = None, threshold: float | None = None
+    ) -> NDArray[np.bool_]:
+        """Return the mask of a map on the work grid as the run makes it: cut inside the brain on the FLAIR's grid, no small lesion kept."""
+        from flairnb.report.patient import back_to_native
+
+        level = self.infer.threshold if threshold is None else threshold
+        return back_to_native(probability, case or self.case, level, self.infer.min_lesion_ml).mask
 
 
 def ablations(run: Run) -> pd.DataFrame:
@@ -95,6 +107,7 @@ def _ablate(run: Run, participant: str, threads: int) -> list[tuple]:
     from flairnb.network.onednn import configure
     from flairnb.network.weights import load_network
     from flairnb.prepare.cohort import read_prepared
+    from flairnb.report.methods import own_infer
     from flairnb.report.quiet import quiet_stderr
 
     with quiet_stderr():
@@ -103,8 +116,9 @@ def _ablate(run: Run, participant: str, threads: int) -> list[tuple]:
     case = read_prepared(run.work_dir, participant)
     path = cohort_derivative(run.work_dir, participant, "mask", label=steps.LESION, desc="manual")
     reference = read_mask(path, like=case.flair, what="reference mask")
-    probability = predict(network.model, case.work, case.work_brain, run.settings.infer)
-    subject = _Subject(run, network, participant, case, reference, probability)
+    infer = own_infer(run, network)
+    probability = predict(network.model, case.work, case.work_brain, infer)
+    subject = _Subject(run, network, participant, case, reference, infer, probability)
     return [*_tiles(subject), *_way_back(subject), *_brain(subject), *_thresholds(subject)]
 
 
@@ -117,9 +131,7 @@ def _middle(run: Run, cases: int) -> list[str]:
 
 
 def _tiles(subject: _Subject) -> Iterator[tuple]:
-    from flairnb.network.inference import predict
-
-    infer = subject.run.settings.infer
+    infer = subject.infer
     edge_mm = subject.run.settings.prepare.spacing_mm
     choices = {f"tiles every {step * edge_mm:g} mm": replace(infer, method="tiled", step=step) for step in _steps(infer.patch)}
     choices["one pass"] = replace(infer, method="whole")
@@ -128,7 +140,7 @@ def _tiles(subject: _Subject) -> Iterator[tuple]:
             continue  # that is the run as it was
 
         def make(setting=setting) -> NDArray[np.bool_]:
-            return subject.native(predict(subject.network.model, subject.case.work, subject.case.work_brain, setting))
+            return subject.native(subject.predict(setting))
 
         yield subject.row("tile step", name, make)
     yield subject.row("tile step", USUAL, lambda: subject.native(subject.probability), is_timed=False)
@@ -140,13 +152,22 @@ def _steps(patch: int) -> tuple[int, ...]:
 
 
 def _way_back(subject: _Subject) -> Iterator[tuple]:
+    cut = (subject.probability >= subject.infer.threshold).astype(np.float32)
+    yield subject.row("way back", USUAL, lambda: subject.native(subject.probability))
+    yield subject.row("way back", "cut, then linear", lambda: subject.native(cut, threshold=0.5))
+    yield subject.row("way back", "nearest, then cut", lambda: _nearest(subject))
+
+
+def _nearest(subject: _Subject) -> NDArray[np.bool_]:
+    """Return what `_Subject.native` returns, but for the nearest voxel of the work grid in place of the mean between voxels."""
+    from flairnb.evaluate.components import lesion_table, without_small
     from flairnb.prepare.native import to_native
 
-    level = subject.run.settings.infer.threshold
-    cut = (subject.probability >= level).astype(np.float32)
-    yield subject.row("way back", USUAL, lambda: subject.native(subject.probability))
-    yield subject.row("way back", "cut, then linear", lambda: to_native(cut, subject.case, order=1) >= 0.5)
-    yield subject.row("way back", "nearest, then cut", lambda: to_native(subject.probability, subject.case, order=0) >= level)
+    affine, infer = subject.case.flair.affine, subject.infer
+    native = to_native(subject.probability, subject.case, order=0)
+    mask = without_small((native >= infer.threshold) & subject.case.brain_native, affine, infer.min_lesion_ml)
+    lesion_table(mask, affine, native)  # for the clock: the other ways describe their lesions, too
+    return mask
 
 
 def _brain(subject: _Subject) -> Iterator[tuple]:
@@ -160,15 +181,13 @@ def _brain(subject: _Subject) -> Iterator[tuple]:
 
 def _with_other_brain(subject: _Subject, step_mm: float) -> NDArray[np.bool_]:
     """Move the border of the native brain mask, prepare and segment again."""
-    from flairnb.network.inference import predict
     from flairnb.prepare.case import prepare_case
 
     brain = moved_border(subject.case.brain_native, step_mm, subject.case.flair.affine)
     if not brain.any():
         return np.zeros(brain.shape, dtype=bool)
-    settings = subject.run.settings
-    case = prepare_case(subject.case.flair, brain_mask=brain, settings=settings.prepare)
-    return subject.native(predict(subject.network.model, case.work, case.work_brain, settings.infer), case)
+    case = prepare_case(subject.case.flair, brain_mask=brain, settings=subject.run.settings.prepare, doubt_mask=False)
+    return subject.native(subject.predict(subject.infer, case), case)
 
 
 def moved_border(mask: NDArray[np.bool_], step_mm: float, affine: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -190,9 +209,6 @@ def moved_border(mask: NDArray[np.bool_], step_mm: float, affine: NDArray[np.flo
 
 
 def _thresholds(subject: _Subject) -> Iterator[tuple]:
-    from flairnb.prepare.native import to_native
-
-    native = to_native(subject.probability, subject.case, order=1)
-    yield subject.row("threshold", USUAL, lambda: native >= subject.run.settings.infer.threshold)
+    yield subject.row("threshold", USUAL, lambda: subject.native(subject.probability))
     for level in THRESHOLDS:
-        yield subject.row("threshold", f"{level:g}", lambda level=level: native >= level)
+        yield subject.row("threshold", f"{level:g}", lambda level=level: subject.native(subject.probability, threshold=level))

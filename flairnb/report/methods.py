@@ -85,19 +85,41 @@ def segment_validation(run: Run) -> pd.DataFrame:
     DataFrame
         One row a case: participant_id, method, status, reason, the seconds of
         preparation, network and the way back, lesion_volume_ml, lesion_count.
-        Also ``tables/timing.tsv``.
+        `method` is the one of inference that was used, "tiled" or "whole":
+        where it is not ``infer.method`` (`own_infer`), a line in the log says
+        so. Also ``tables/timing.tsv``.
     """
     import pandas as pd
 
     from flairnb.parallel import each_case
 
-    rows = each_case(_network_of, [(run, case, run.path(steps.MODEL)) for case in steps.prepared_ids(run, "validation")])
+    folder = run.path(steps.MODEL)
+    network = _network_in(folder)
+    infer = own_infer(run, network)
+    if infer != run.settings.infer:
+        asked, used, learnt = _way(run.settings.infer), _way(infer), network.trained_patch
+        logger.warning("infer.method: %s asked for, %s used, as this run's network learnt on patches of %d voxels", asked, used, learnt)
+    rows = each_case(_network_of, [(run, case, folder) for case in steps.prepared_ids(run, "validation")])
     table = pd.DataFrame(rows).rename(columns={"seconds_method": "seconds_network"})
-    table["method"] = run.settings.infer.method
+    table["method"] = infer.method
     prepared = run.table("tables/preparation.tsv").set_index("participant_id")
     table["seconds_prepare"] = table["participant_id"].map(prepared["seconds"])
     table["seconds_total"] = table[["seconds_prepare", "seconds_network", "seconds_native"]].sum(axis=1)
     return run.save(table, "tables/timing.tsv")
+
+
+def own_infer(run: Run, network: Network) -> InferSettings:
+    """Return how a run applies its own network: as set, but in tiles where it learnt on small patches.
+
+    See :func:`flairnb.network.inference.suited`.
+    """
+    from flairnb.network.inference import suited
+
+    return suited(run.settings.infer, network.model, network.trained_patch)
+
+
+def _way(infer: InferSettings) -> str:
+    return "one pass" if infer.method == "whole" else f"tiles of {infer.patch} voxels every {infer.step}"
 
 
 def segment_with_shipped(run: Run) -> pd.DataFrame:
@@ -208,12 +230,16 @@ def _network_of(run: Run, participant: str, folder: Path, shipped_mm: float = 0.
     """Apply a network to one case; a process loads it once, whatever the number of its cases."""
     from flairnb.settings import as_dict
 
-    network = _loaded(folder, (folder / "settings.json").stat().st_mtime_ns)
+    network = _network_in(folder)
     stored = (network.threshold, network.coarser_look, network.sharpening, network.smoothing_mm, network.min_lesion_ml, network.rim_mm)
     key = content_hash(network.sha256, *stored, as_dict(network.calibration), as_dict(run.settings.infer))
     if shipped_mm:
         return _apply(run, participant, "shipped", key, _shipped(run, network, shipped_mm))
     return _apply(run, participant, "unet", key, _network(run, network))
+
+
+def _network_in(folder: Path) -> Network:
+    return _loaded(folder, (folder / "settings.json").stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
@@ -229,9 +255,9 @@ def _loaded(folder: Path, changed_ns: int) -> Network:
 
 
 def _network(run: Run, network: Network) -> Callable[[PreparedCase], Found]:
-    from flairnb.network.inference import predict, suited
+    from flairnb.network.inference import predict
 
-    infer = suited(run.settings.infer, network.model, network.trained_patch)
+    infer = own_infer(run, network)
 
     def find(case: PreparedCase) -> Found:
         return Found(
@@ -253,7 +279,7 @@ def _shipped(run: Run, network: Network, spacing_mm: float) -> Callable[[Prepare
     prepare, infer = settings_beside(run, network, spacing_mm)
 
     def find(case: PreparedCase) -> Found:
-        fine = prepare_case(case.flair, brain_mask=case.brain_native, settings=prepare)
+        fine = prepare_case(case.flair, brain_mask=case.brain_native, settings=prepare, doubt_mask=False)
         probability = predict(network.model, fine.work, fine.work_brain, infer)
         return Found(probability, infer.threshold, infer.min_lesion_ml, case=fine, weights=network.sha256, network=network, infer=infer)
 

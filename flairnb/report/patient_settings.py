@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,8 @@ if TYPE_CHECKING:
 
 #: The paper's cubes and step in mm; in voxels they follow the network's voxel size.
 PATCH_MM, STEP_MM = 96.0, 32.0
-#: What `--set` may change, and the values that make sense. The method and the memory have words of their own.
-_RANGES = {
-    "threshold": ("above 0, up to 1", lambda value: 0 < value <= 1),
-    "min_lesion_ml": ("0 or more ml", lambda value: 0 <= value < math.inf),
-    "flips": ("true or false", lambda _value: True),
-    "coarser_look": ("0, or above 1 up to 4", lambda value: value == 0 or 1 < value <= 4),
-    "patch": ("1 voxel or more", lambda value: value >= 1),
-    "step": ("1 voxel or more", lambda value: value >= 1),
-}
+#: What `--set` may change; `flairnb.settings` knows the values that make sense. The method and the memory have words of their own.
+_CHOSEN = ("threshold", "min_lesion_ml", "flips", "coarser_look", "patch", "step")
 
 
 def settings_for(
@@ -84,17 +76,12 @@ def chosen_settings(words: Sequence[str]) -> dict[str, Any]:
     from flairnb import settings
 
     keys = [word.partition("=")[0].strip() for word in words]
-    known = [f"infer.{name}" for name in _RANGES]
+    known = [f"infer.{name}" for name in _CHOSEN]
     for key in keys:
         if key not in known:
             raise SettingsError(f"--set: expected one of {', '.join(known)}, received {key!r}. flairnb segment --help has the other words.")
     infer = settings.load("paper", list(words)).infer
-    chosen = {name: getattr(infer, name) for name in (key.removeprefix("infer.") for key in keys)}
-    for name, value in chosen.items():
-        allowed, makes_sense = _RANGES[name]
-        if not makes_sense(value):
-            raise SettingsError(f"--set infer.{name}: expected {allowed}, received {value:g}.")
-    return chosen
+    return {name: getattr(infer, name) for name in (key.removeprefix("infer.") for key in keys)}
 
 
 def check_spread(infer: InferSettings, wanted: bool) -> None:

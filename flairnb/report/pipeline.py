@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flairnb.errors import FlairnbError, WorkFailed
+from flairnb.errors import FlairnbError, SettingsError, WorkFailed
 from flairnb.provenance import write_json
 from flairnb.report import record, sources
 from flairnb.report.chapters import Chapter, choose, maker_of, read_chapters, repository_root
@@ -72,7 +72,8 @@ def run_notebooks(  # noqa: PLR0913 - one argument for each word of the command 
         Leave out the notebooks before this number.
     sets : iterable of str
         ``key=value``: a notebook parameter (``seed=3``), or a setting when the
-        key has a dot (``train.epochs=3``).
+        key has a dot (``train.epochs=3``). Not `profile`: it names the work
+        folder and the report, too.
     reports_dir : str or Path
         Where the report goes; ``reports/<profile>`` in the checkout.
     force : bool
@@ -87,7 +88,8 @@ def run_notebooks(  # noqa: PLR0913 - one argument for each word of the command 
     Raises
     ------
     SettingsError
-        For an unknown notebook, profile, setting or parameter.
+        For an unknown notebook, profile, setting or parameter, a value that a
+        setting may not have, and for the profile among `sets`.
     WorkFailed
         When a notebook fails: carries the cell's error and where the partly
         executed notebook is. The report of what did run is written first.
@@ -277,6 +279,8 @@ def _before(chapter: Chapter, work_dir: Path, status: str, reason: str) -> Outco
 
 def _parameters(chosen: list[Chapter], profile: str, sets: Iterable[str]) -> dict[str, Any]:
     given, overrides = sources.split_sets(sets)
+    if "profile" in given:
+        raise SettingsError(f"--set profile: expected the profile as a word of its own. Write --profile {given['profile']}.")
     parameters: dict[str, Any] = {"profile": profile, "seed": 2019, "data_dir": "", "out_dir": "", "overrides": ""}
     for chapter in chosen:
         known = sources.parameters_of(sources.read_source(chapter))
@@ -315,8 +319,6 @@ def _with_table(overrides: str, name: str) -> str:
 
 
 def _whole_number(name: str, value: Any) -> int:
-    from flairnb.errors import SettingsError
-
     try:
         return int(value)
     except ValueError:

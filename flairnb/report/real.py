@@ -217,7 +217,7 @@ def prepared_at(prepared: PreparedCase, voxel_mm: float) -> PreparedCase:
     from flairnb.settings import load
 
     settings = replace(load("demo").prepare, spacing_mm=voxel_mm)
-    return prepare_case(prepared.flair, brain_mask=prepared.brain_native, settings=settings)
+    return prepare_case(prepared.flair, brain_mask=prepared.brain_native, settings=settings, doubt_mask=False)
 
 
 def _scores(reference: Any, mask: Any, flair: Any) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def _scores(reference: Any, mask: Any, flair: Any) -> dict[str, Any]:
     predicted_ml = float(np.count_nonzero(mask)) * flair.voxel_volume_ml
     if reference is None:
         return {"predicted_ml": predicted_ml, "reference_ml": 0.0}
-    scores = score_masks(reference, mask, flair.spacing_mm).as_dict()
+    scores = score_masks(reference, mask, flair.affine).as_dict()
     return {name: scores[name] for name in ("dice", "lesion_f1", "sensitivity", "ppv", "reference_ml", "predicted_ml")}
 
 

@@ -38,7 +38,8 @@ class Run:
     work_dir : Path
         Everything the notebooks make; files are handed on through it.
     data_dir : Path or None
-        A hospital's own data; None for the phantom cohort.
+        Real patients' data: those of a hospital's cohort or, beside a
+        simulated one, of notebooks 13 and 14. None if none is named.
     jobs : int
         Cases at a time.
     """
@@ -174,8 +175,9 @@ def start(
     data_dir : str
         Root of a hospital's own data with its ``manifest.tsv``; ``""`` for the
         folder of the table that ``cohort.manifest`` names by its whole path,
-        else the environment variable ``FLAIRNB_DATA_DIR``, else the phantom
-        cohort.
+        else the environment variable ``FLAIRNB_DATA_DIR``. It makes no cohort
+        of them: ``cohort.source`` says whether that is simulated, and notebooks
+        13 and 14 then look for public examinations here.
     out_dir : str
         Work folder; ``""`` for ``work/<profile>`` in the checkout.
     overrides : str
@@ -188,7 +190,8 @@ def start(
     Raises
     ------
     SettingsError
-        For an unknown profile, setting or notebook.
+        For an unknown profile, setting or notebook, or a value that a setting
+        may not have.
     MissingDataError
         When an input is absent; says which notebook makes it.
     """

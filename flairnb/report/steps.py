@@ -48,12 +48,20 @@ def make_cohort(run: Run) -> pd.DataFrame:
     ------
     ManifestError
         With all problems of the manifest at once.
+
+    Notes
+    -----
+    A hospital's table that lies ready while the cohort is simulated is no
+    error, for real patients stand beside such a cohort in notebooks 13 and 14;
+    a line in the log says that it is not used here.
     """
     from flairnb.cohort.build import build_cohort
     from flairnb.cohort.manifest import read_manifest, write_manifest
     from flairnb.settings import as_dict
 
     if run.settings.cohort.source == "phantom":
+        if _is_table_given(run):
+            logger.warning("cohort.source=phantom: a simulated cohort, not the table that is given. Set cohort.source=manifest to use it")
         manifest = build_cohort(run.settings, run.work_dir, run.jobs)
     else:
         manifest = read_manifest(manifest_file(run), data_root(run))
@@ -77,16 +85,26 @@ def read_cohort(run: Run, split: str | None = None) -> pd.DataFrame:
 
 
 def data_root(run: Run) -> Path:
-    """Return the folder that the manifest's paths start from: the data folder, else that of a hospital's table, else the work folder."""
-    if run.data_dir is None and run.settings.cohort.source == "manifest":
-        return manifest_file(run).parent
-    return run.data_dir or run.work_dir
+    """Return the folder that the manifest's paths start from.
+
+    Of a simulated cohort the work folder, where it was made, whatever the data
+    folder: that is where real patients lie beside it. Of a hospital's cohort
+    the data folder, else that of its table.
+    """
+    if run.settings.cohort.source == "phantom":
+        return run.work_dir
+    return run.data_dir or manifest_file(run).parent
 
 
 def manifest_file(run: Run) -> Path:
     """Return a hospital's cohort table; one that is not named by its whole path lies in the data folder, else in the work folder."""
     given = Path(run.settings.cohort.manifest or "manifest.tsv").expanduser()
     return (run.data_dir or run.work_dir) / given
+
+
+def _is_table_given(run: Run) -> bool:
+    """Tell whether a table is named, or lies in the data folder by the name that is looked for there."""
+    return bool(run.settings.cohort.manifest) or (run.data_dir is not None and manifest_file(run).is_file())
 
 
 def prepare_images(run: Run) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from flairnb.evaluate.metrics import dice, hd95_mm, lesion_counts, score_masks, 
 
 SPACING_MM = (0.9, 1.1, 5.0)
 SHAPE = (17, 18, 9)
+#: Turned, and each slice lies 2.5 mm further along the second axis than the one below it, as by a tilted gantry.
+SHEARED = np.array([[0, -1.1, -2.5, 7.0], [0.9, 0, 0, -3.0], [0, 0, 5.0, 11.0], [0, 0, 0, 1.0]])
 
 
 def cuboid(corner=(3, 4, 2), size=(5, 6, 3), shape=SHAPE):
@@ -23,7 +25,10 @@ def cuboid(corner=(3, 4, 2), size=(5, 6, 3), shape=SHAPE):
     return mask
 
 
-def brute_force_hd95(a, b, spacing_mm):
+def brute_force_hd95(a, b, affine):
+    """`affine` may be three spacings."""
+    steps_mm = np.diag(affine) if np.ndim(affine) == 1 else np.asarray(affine)[:3, :3]
+
     def surface_points(mask):
         points = []
         for voxel in np.argwhere(mask):
@@ -31,7 +36,7 @@ def brute_force_hd95(a, b, spacing_mm):
                 other = voxel.copy()
                 other[axis] += step
                 if other[axis] < 0 or other[axis] >= mask.shape[axis] or not mask[tuple(other)]:
-                    points.append(voxel * np.asarray(spacing_mm))
+                    points.append(steps_mm @ voxel)
                     break
         return points
 
@@ -103,6 +108,35 @@ def test_hd95_of_nested_spheres_is_the_difference_of_their_radii():
 def test_hd95_equals_brute_force_over_all_pairs_of_surface_voxels(a, b):
     a[3, 4, 5] = b[2, 2, 2] = True
     assert hd95_mm(a, b, SPACING_MM) == pytest.approx(brute_force_hd95(a, b, SPACING_MM))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    a=hnp.arrays(bool, (7, 8, 9), elements=st.sampled_from([False, False, False, True])),
+    b=hnp.arrays(bool, (7, 8, 9), elements=st.sampled_from([False, False, False, True])),
+)
+def test_hd95_on_a_sheared_grid_equals_brute_force_over_world_points(a, b):
+    a[3, 4, 5] = b[2, 2, 2] = True
+    assert hd95_mm(a, b, SHEARED) == pytest.approx(brute_force_hd95(a, b, SHEARED))
+    assert score_masks(a, b, SHEARED).hd95_mm == hd95_mm(a, b, SHEARED)
+
+
+def test_a_sheared_voxel_has_its_determinants_volume_and_its_slices_lie_askew():
+    scores = score_masks(cuboid(size=(5, 6, 3)), cuboid(size=(5, 6, 2)), SHEARED)
+    assert scores.reference_ml == pytest.approx(5 * 6 * 3 * 0.9 * 1.1 * 5.0 / 1000)  # shear moves slices and leaves volumes
+    assert scores.volume_error_ml == pytest.approx(-5 * 6 * 0.9 * 1.1 * 5.0 / 1000)
+    below, above = cuboid((3, 6, 2), (1, 1, 1)), cuboid((3, 6, 3), (1, 1, 1))
+    assert hd95_mm(below, above, SHEARED) == pytest.approx(math.hypot(2.5, 5.0))
+    assert hd95_mm(below, cuboid((3, 4, 3), (1, 1, 1)), SHEARED) == pytest.approx(math.hypot(2.5 - 2 * 1.1, 5.0))
+
+
+@pytest.mark.parametrize("stored", [np.float64, np.float32])
+def test_on_a_turned_grid_without_shear_an_affine_gives_the_bits_of_its_spacing(rng, oblique_affine, stored):
+    """Also one that was rounded to single precision, as in a NIfTI header."""
+    a, b = rng.random((2, 7, 8, 9)) > 0.8
+    affine = oblique_affine.astype(stored)
+    spacing = np.linalg.norm(affine.astype(float)[:3, :3], axis=0)
+    assert score_masks(a, b, affine).as_dict() == score_masks(a, b, spacing).as_dict()
 
 
 def test_hd95_equals_the_distance_map_on_random_blobs(rng):
@@ -253,6 +287,17 @@ def test_different_shapes_are_refused_with_both_shapes_named():
 def test_a_spacing_that_is_none_is_refused(spacing):
     with pytest.raises(InputError, match="spacing_mm"):
         score_masks(cuboid(), cuboid(), spacing)
+
+
+SINGULAR = np.array([[1.0, 2.0, 0, 0], [0, 0, 0, 0], [0, 0, 5.0, 0], [0, 0, 0, 1.0]])
+
+
+@pytest.mark.parametrize("affine", [SINGULAR, np.diag([1.0, 0.0, 1.0, 1.0]), np.diag([1.0, np.nan, 1.0, 1.0]), np.eye(3), SHEARED[:3]])
+def test_an_affine_that_is_none_is_refused_in_one_line(affine):
+    for score in (score_masks, hd95_mm):
+        with pytest.raises(InputError, match=r"affine: expected a \(4, 4\) matrix") as caught:
+            score(cuboid(), cuboid(), affine)
+        assert "\n" not in str(caught.value)
 
 
 def test_four_dimensional_masks_are_refused():

@@ -9,6 +9,7 @@ import pytest
 
 from flairnb.errors import MissingDataError
 from flairnb.evaluate.cohort import find_methods, read_scores, score_cohort
+from flairnb.evaluate.files import score_files
 from flairnb.evaluate.metrics import score_masks
 from flairnb.evaluate.summary import compare_methods, significance_marks, summarise_scores, summarise_volumes
 from flairnb.naming import cohort_derivative
@@ -125,6 +126,33 @@ def test_a_row_holds_the_scores_of_its_masks(work_dir, manifest, settings):
     got = scores.iloc[0][list(expected.as_dict())].to_dict()
     assert got == pytest.approx(expected.as_dict())
     assert got["specificity_over"] == "brain"
+
+
+@pytest.fixture
+def tilted(oblique_affine):
+    """A grid whose slices are sheared by 30 degrees, as by a tilted gantry."""
+    affine = oblique_affine.copy()
+    affine[:3, 2] += np.tan(np.radians(30)) * 5.0 * affine[:3, 1] / np.linalg.norm(affine[:3, 1])
+    return affine
+
+
+def test_volumes_and_distances_of_a_cohort_on_sheared_slices_are_those_of_the_world(tmp_path, manifest, settings, tilted):
+    reference, predicted = block((3, 4, 2), (5, 6, 3)), block((3, 4, 3), (5, 6, 3))
+    for name, mask in {"manual": reference, "unet": predicted}.items():
+        write(tmp_path, "sub-01", mask, tilted, label="lesion", desc=name)
+    found = score_cohort(manifest.head(1), settings, tmp_path)
+    row, lesions = found.scores.iloc[0], found.lesions.groupby("method")["volume_ml"].sum()
+    assert row["reference_ml"] == pytest.approx(90 * 0.9 * 1.1 * 5.0 / 1000)
+    assert (row["reference_ml"], row["predicted_ml"]) == pytest.approx((lesions["manual"], lesions["unet"]))
+    assert row["hd95_mm"] == pytest.approx(5.0 / np.cos(np.radians(30)), rel=1e-6)  # one slice up, along the tilt
+
+
+def test_two_files_on_sheared_slices_are_scored_in_the_world(tmp_path, tilted):
+    for name, corner in {"reference": (3, 4, 2), "predicted": (3, 4, 3)}.items():
+        nib.save(nib.Nifti1Image(block(corner, (1, 1, 1)), tilted), tmp_path / f"{name}.nii.gz")
+    scores = score_files(tmp_path / "reference.nii.gz", tmp_path / "predicted.nii.gz")
+    assert scores.reference_ml == pytest.approx(0.9 * 1.1 * 5.0 / 1000, rel=1e-6)
+    assert scores.hd95_mm == pytest.approx(5.0 / np.cos(np.radians(30)), rel=1e-6)
 
 
 def test_lesions_say_what_found_them_and_what_they_overlap(work_dir, manifest, settings):

@@ -7,6 +7,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from flairnb import settings
@@ -15,8 +16,9 @@ from flairnb.network.confidence import Calibration
 from flairnb.network.unet import build_unet
 from flairnb.network.weights import SETTINGS_FILE, SHIPPED, Network, shipped_names
 from flairnb.prepare import case as prepare_room
-from flairnb.report import methods
+from flairnb.report import methods, steps
 from flairnb.report.patient import settings_for
+from flairnb.report.start import Run
 from flairnb.settings import InferSettings
 
 #: Values that no profile has.
@@ -28,6 +30,22 @@ FIELDS = {field.name for field in dataclasses.fields(InferSettings)}
 def network() -> Network:
     layout = settings.load("smoke").network
     return Network(build_unet(layout), layout, 1.0, sha256="abc", name="other", calibration=Calibration(1.5, 0.9), **STORED)
+
+
+def test_tiles_in_place_of_one_pass_are_said_once_and_recorded_as_tiles(network, tmp_path, monkeypatch, caplog):
+    asked, usual = (Run("04", settings.load("demo", f"infer.method={method}"), 2019, tmp_path, None, 1) for method in ("whole", "tiled"))
+    asked.path("models/unet/settings.json").write_text("{}")
+    asked.save(pd.DataFrame({"participant_id": ["sub-1", "sub-2"], "seconds": 1.0}), "tables/preparation.tsv")
+    monkeypatch.setattr(steps, "prepared_ids", lambda *_: ["sub-1", "sub-2"])
+    monkeypatch.setattr(methods, "_loaded", lambda *_: dataclasses.replace(network, card={"train": {"patch": 32}}))
+    seconds = {"seconds_method": 1.0, "seconds_native": 1.0}
+    monkeypatch.setattr(methods, "_apply", lambda _run, who, *_: {"participant_id": who, "method": "unet", **seconds})
+    methods.segment_validation(usual)
+    assert caplog.messages == [], "the demo's own tiles are what its network learnt on"
+    methods.segment_validation(asked)
+    assert asked.table("tables/timing.tsv")["method"].tolist() == ["tiled", "tiled"]
+    (said,) = caplog.messages
+    assert "one pass asked for, tiles of 32 voxels every 16 used" in said and "\n" not in said
 
 
 def run_of(profile: str) -> SimpleNamespace:

@@ -167,9 +167,24 @@ def test_an_unknown_setting_is_refused_before_anything_runs(book, tmp_path):
     assert not (tmp_path / "report").exists()
 
 
+def test_a_value_that_a_setting_may_not_have_is_refused_before_anything_runs(book, tmp_path):
+    with pytest.raises(SettingsError, match=r"evaluate\.specificity_over: expected 'brain' or 'grid', received 'Brain'"):
+        run(tmp_path, "evaluate.specificity_over=Brain")
+    assert not (tmp_path / "report").exists()
+
+
+def test_the_profile_is_no_word_after_set_as_work_folder_and_report_would_be_another_profiles(executed, tmp_path):
+    with pytest.raises(SettingsError) as caught:
+        run(tmp_path, "train.epochs=3", "profile=demo")
+    assert str(caught.value) == "--set profile: expected the profile as a word of its own. Write --profile demo."
+    assert executed == [] and not (tmp_path / "report").exists() and not (tmp_path / "work").exists()
+
+
 def test_a_seed_that_is_no_number_is_refused(book, tmp_path):
     with pytest.raises(SettingsError, match="whole number"):
         run(tmp_path, "seed=first")
+    with pytest.raises(SettingsError, match="seed: expected 0 to"):
+        run(tmp_path, "seed=-1")
 
 
 def test_a_notebook_that_does_not_exist_is_refused(book, tmp_path):

@@ -91,6 +91,14 @@ def test_the_parts_add_up_on_a_turned_grid(seed):
     assert by_error(reference, predicted, affine=turn)[MISSED]["ml"] == pytest.approx(np.sum(reference & ~predicted) * 0.00396)
 
 
+def test_a_real_patients_volumes_count_shear_alike_with_and_without_a_reader():
+    sheared = THICK.copy()
+    sheared[1, 2] = 3.0
+    flair, mask = Image(np.zeros(SHAPE, np.float32), sheared), block((10, 10, 4), (6, 8, 2))
+    read, unread = real._scores(mask, mask, flair), real._scores(None, mask, flair)
+    assert read["predicted_ml"] == pytest.approx(unread["predicted_ml"]) == pytest.approx(96 * VOXEL_ML) == read["reference_ml"]
+
+
 def as_rows(name, reference, predicted, family="MS"):
     found = SimpleNamespace(mask=predicted, brain=np.ones(SHAPE, dtype=bool))
     return pd.DataFrame(error_rows({"participant_id": name, "family": family}, found, reference, THICK), columns=list(real_errors.COLUMNS))

@@ -162,6 +162,38 @@ def test_a_table_named_by_its_whole_path_has_its_own_folder_for_a_data_root(tmp_
     assert steps.data_root(phantom) == tmp_path / "work"
 
 
+def test_real_patients_data_beside_a_simulated_cohort_leave_it_where_it_is(tmp_path, monkeypatch, caplog):
+    """Notebooks 13 and 14 look for real patients in `data_dir`, whatever the cohort of the others."""
+    from flairnb.cohort import build
+    from flairnb.report import real
+
+    public, work = tmp_path / "public", tmp_path / "work"
+    run = make_run(work, public, **{"cohort.source": "phantom"})
+    examination = public / real._declared()["flair"].iloc[0]
+    row = {"participant_id": "sub-1", "diagnosis": "MSA", "split": "train", "flair": "FLAIR.nii.gz", "reference_mask": "mask.nii.gz"}
+    for path in (work / row["flair"], work / row["reference_mask"], examination):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.setattr(build, "build_cohort", lambda *_: pd.DataFrame([row]))
+    steps.make_cohort(run)
+    assert steps.read_cohort(run)["flair"].tolist() == ["FLAIR.nii.gz"] and steps.data_root(run) == work
+    assert real.data_folder(run) == public and caplog.messages == []
+
+
+@pytest.mark.parametrize("given", ["in the data folder", "by its name"])
+def test_a_table_that_a_simulated_cohort_leaves_unused_is_said(given, tmp_path, monkeypatch, caplog):
+    from flairnb.cohort import build
+
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manifest.tsv").touch()
+    sets = {"cohort.manifest": "cohort.tsv"} if given == "by its name" else {}
+    run = make_run(tmp_path / "work", None if sets else tmp_path / "data", **{"cohort.source": "phantom", **sets})
+    monkeypatch.setattr(build, "build_cohort", lambda *_: pd.DataFrame({"participant_id": ["sub-1"]}))
+    steps.make_cohort(run)
+    (said,) = caplog.messages
+    assert "cohort.source=manifest" in said and "\n" not in said
+
+
 def test_a_hospitals_cohort_is_read_by_the_next_notebook(tmp_path):
     for name in ("FLAIR.nii.gz", "mask.nii.gz"):
         (tmp_path / "data").mkdir(exist_ok=True)
