@@ -75,8 +75,12 @@ def training_page(card: dict[str, Any], summary: pd.DataFrame) -> str:
     """Return the page on the training: what was done, how the loss fell, what was tried, what it gave."""
     lines = ["# How the shipped network was trained", "", "Written by notebook 13 from the card of the weights. Not for clinical use.", ""]
     lines += ["| what | value |", "|---|---|"]
-    lines += [f"| {key.replace('_', ' ')} | {value} |" for key, value in card.items() if not isinstance(value, (dict, list))]
-    lines += ["", "## Settings", "", "| setting | value |", "|---|---|"]
+    lines += [
+        f"| {key.replace('_', ' ')} | {'not measured' if value is None else value} |"
+        for key, value in card.items()
+        if not isinstance(value, (dict, list))
+    ]
+    lines += ["", "## Settings of the last run", "", "| setting | value |", "|---|---|"]
     lines += [f"| train.{key} | {value} |" for key, value in card.get("train", {}).items()]
     lines += [
         "",
