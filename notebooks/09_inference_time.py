@@ -93,9 +93,8 @@ bench_page.patients(measured).round(2)
 # %% [markdown]
 # `floor_s`: the network's additions and multiplications for this brain, at the rate at which this machine multiplies
 # large matrices. No program that does these operations one by one gets below it. `processor_s` adds up what all
-# cores worked. The machine, and how busy it was in the minute before each part (`load`, running programs): `segment`, `ways`,
-# `network` and `baselines` are of one run, `training` and `volume` of an earlier one; `agreement`, `cohort` and `tries` were measured
-# by themselves:
+# cores worked. The machine, how busy it was in the minute before each part (`load`, running programs), and the commit of the code that was
+# measured; parts of one commit are of one run:
 
 # %%
 display(bench_page.machine())

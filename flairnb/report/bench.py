@@ -13,6 +13,7 @@ from flairnb.provenance import atomic_path, machine, processor_flags, read_json,
 from flairnb.report.bench_parts import PARTS, USUAL
 from flairnb.report.bench_rows import Bench, Row
 from flairnb.report.doctor import ARITHMETIC
+from flairnb.report.record import code_name, git_state
 
 
 def run_bench(
@@ -59,11 +60,11 @@ def run_bench(
     bench = Bench(Path(data_dir), folder, repeats)
     for part in parts or tuple(part for part in USUAL if part not in known["parts"]):
         say(f"{part}: measuring")
-        rows, notes, before = [], [], describe()
+        rows, notes, before, code = [], [], describe(), code_name(git_state())
         for found in PARTS[part](bench):
             (rows if isinstance(found, Row) else notes).append(found)
             say(f"{part}: {found if isinstance(found, str) else f'{found.case}, {found.what}: {found.value:.3g} {found.unit}'}")
-        record = {"rows": [asdict(row) for row in rows], "notes": notes, "machine": before, "versions": versions()}
+        record = {"rows": [asdict(row) for row in rows], "notes": notes, "machine": before, "versions": versions(), "code": code}
         known["parts"][part] = record
         write_json(target, known)
         table = pd.DataFrame([row for one in known["parts"].values() for row in one["rows"]])

@@ -24,6 +24,7 @@ from flairnb.errors import WorkFailed
 from flairnb.provenance import read_json, write_json
 from flairnb.report.bench_child import measure
 from flairnb.report.bench_rows import Bench, Row, summarise
+from flairnb.report.record import code_name, git_state
 
 PART = "agreement"
 #: Of the slow path; see above.
@@ -72,7 +73,7 @@ def part(bench: Bench) -> Iterator[Row | str]:
     for name, case in cases(bench.data).items():
         if name not in known:
             try:
-                known[name] = measure(PART, **case)
+                known[name] = {**measure(PART, **case), "code": code_name(git_state())}
             except WorkFailed as problem:
                 yield f"{name}: {problem}"
                 continue

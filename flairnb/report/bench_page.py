@@ -34,14 +34,15 @@ def read(folder: str | Path | None = None) -> pd.DataFrame:
 
 
 def machine(folder: str | Path | None = None) -> pd.DataFrame:
-    """Return on what each part was measured: processor, cores, memory, load before, versions."""
+    """Return on what each part was measured: processor, cores, memory, load before, versions, the code's commit."""
     import pandas as pd
 
     path = (repository_root() / FOLDER if folder is None else Path(folder)) / "bench.json"
     parts = read_json(path)["parts"] if path.is_file() else {}
     rows = []
     for part, found in parts.items():
-        rows.append({"part": part, **found["machine"], **{name: found["versions"].get(name, "") for name in ("python", "tensorflow")}})
+        used = {name: found["versions"].get(name, "") for name in ("python", "tensorflow")}
+        rows.append({"part": part, **found["machine"], **used, "code": found.get("code", "not recorded")})
     return pd.DataFrame(rows)
 
 

@@ -11,7 +11,18 @@ import pytest
 from flairnb import provenance
 from flairnb.cli import call
 from flairnb.errors import InputError, WorkFailed
-from flairnb.report import bench, bench_agreement, bench_child, bench_page, bench_parts, bench_rows, bench_tasks, bench_tries, doctor
+from flairnb.report import (
+    bench,
+    bench_agreement,
+    bench_child,
+    bench_page,
+    bench_parts,
+    bench_rows,
+    bench_tasks,
+    bench_tries,
+    doctor,
+    record,
+)
 from flairnb.report.bench_child import measure
 from flairnb.report.bench_rows import Bench, Row
 
@@ -51,6 +62,8 @@ def test_parts_are_kept_and_only_what_is_asked_for_or_absent_is_measured(tmp_pat
     found = json.loads(target.read_text())["parts"]
     assert found["one"]["notes"] == ["one: a note"] and found["one"]["machine"]["processor"]
     assert set(found["one"]["machine"]["instructions"]) == set(doctor.ARITHMETIC) & provenance.processor_flags()
+    assert found["one"]["code"] == record.code_name(record.git_state())
+    assert bench_page.machine(tmp_path)["code"].tolist() == [found["one"]["code"]] * 2
     table = pd.read_csv(tmp_path / "bench.tsv", sep="\t")
     assert table[["value", "low", "high", "n"]].to_numpy().tolist() == [[2, 1, 3, 3], [10, 5, 15, 3]]
 
