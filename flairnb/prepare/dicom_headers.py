@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from flairnb.errors import EnvironmentProblem, GeometryError, InputError
 from flairnb.folders import files_below
 from flairnb.prepare.dicom_geometry import Frame, Stack, orientation_word, stack_frames
+from flairnb.prepare.dicom_names import typed
 from flairnb.prepare.dicom_series import Series
 
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ def _names(header: Dataset, general: frozenset[str]) -> dict[str, str]:
 
 
 def _typed(header: Dataset, *fields: str) -> str:
-    return re.sub(r"[^a-z0-9+]+", " ", " ".join(_text(header, name) for name in fields).lower()).strip()
+    return typed(" ".join(_text(header, name) for name in fields))
 
 
 def _kinds(header: Dataset) -> frozenset[str]:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from flairnb.errors import GeometryError, InputError
+from flairnb.prepare.dicom_names import names_contrast_agent
 
 MIN_SLICES = 4
+#: Across the slices. A brain is about 130 mm high; two clinical brain masks were as good with 84 mm of T1w as with all of it, with 66 mm
+#: one was worse, and with 36 mm it was ruined.
+MIN_COVERED_MM = 100.0
 #: ms. Fluid-attenuated: from 0.5 T (TI 1500) to 7 T and 3D sequences (TI 1600 to 2900); heavy T2 weighting.
 FLAIR_TI_MS, FLAIR_MIN_TE_MS, FLAIR_MIN_TR_MS = (1400.0, 3800.0), 60.0, 3000.0
 T1W_TI_MS, T1W_MAX_TE_MS, T1W_MAX_TR_SPIN_ECHO_MS = (400.0, 1400.0), 30.0, 1000.0
@@ -41,8 +45,6 @@ _OTHER_NAMES = {
 _FLAIR_NAME = re.compile(r"flair|dark ?fl|\btirm\b|fluid attenuated")
 _T1_FLAIR_NAME = re.compile(r"t1 ?w? ?(\w+ )?flair|flair ?t1")
 _T1W_NAME = re.compile(r"\bt1|t1w|mp ?rage|\bbravo\b|f?spgr\b|\bt1?tfe\b|\btfl")
-_UNENHANCED = re.compile(r"\b(pre|without|w o|no|non|ohne|sans) (contrast\w*|gd|gad\w*|km|post)\b")
-_ENHANCED = re.compile(r"(?<!\w)(gd|gad|gado\w*|post|km|ce|contrast\w*|kontrast\w*|\+ ?c|c ?\+|\+ ?gd)(?!\w)|\+ ?(c|gd|km)\b")
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,22 @@ class Series:
     @property
     def is_enhanced(self) -> bool:
         """Whether a contrast agent is named in a field or in a typed name."""
-        return self.contrast or bool(_ENHANCED.search(_UNENHANCED.sub("", self.names)))
+        return self.contrast or names_contrast_agent(self.names)
 
     @property
     def thickness_mm(self) -> float:
         """Distance between slices, mm."""
         return self.spacing_mm[2]
+
+    @property
+    def covered_mm(self) -> float:
+        """What it covers across its slices, mm; 0 where the spacing is not known."""
+        return self.slices * self.thickness_mm
+
+    @property
+    def is_slab(self) -> bool:
+        """Whether it covers a part of the head only, as slices of the inner ear, the orbits or the pituitary do."""
+        return self.covered_mm < MIN_COVERED_MM
 
     def properties(self) -> dict[str, Any]:
         """Return what may be shown to anyone: no name, date, UID or typed text."""
@@ -140,18 +152,51 @@ class Series:
 
 @dataclass(frozen=True)
 class Choice:
-    """The series that are used, why, and why not the others."""
+    """The series that are used, why, and why not the others.
+
+    Attributes
+    ----------
+    flair, t1w : Series
+        `t1w` is None where there is none to use.
+    flair_why, t1w_why : str
+        Why they are used, or why there is no T1w.
+    rejected : tuple of (Series, str)
+        All other series, each with the reason.
+    spare : tuple of (Series, str)
+        Those of them that could be the T1w instead, the best first, each with
+        what would be its `t1w_why`.
+    """
 
     flair: Series
     flair_why: str
     t1w: Series | None
     t1w_why: str
     rejected: tuple[tuple[Series, str], ...]
+    spare: tuple[tuple[Series, str], ...] = ()
 
     def lines(self) -> list[str]:
         """Return the choice as lines for a terminal."""
-        t1w = f"T1w: {self.t1w}: {self.t1w_why}" if self.t1w else f"T1w: none; {self.t1w_why}"
-        return [f"FLAIR: {self.flair}: {self.flair_why}", t1w, *(f"not used: {series}: {why}" for series, why in self.rejected)]
+        return [f"FLAIR: {self.flair}: {self.flair_why}", self.t1w_line(), *(f"not used: {series}: {why}" for series, why in self.rejected)]
+
+    def t1w_line(self) -> str:
+        """Return the line on the T1w."""
+        return f"T1w: {self.t1w}: {self.t1w_why}" if self.t1w else f"T1w: none of the series; {self.t1w_why}"
+
+    def without_t1w(self, why: str) -> Choice:
+        """Return the choice with the next best T1w, or none where there is no other; `why` says what is wrong with the present one."""
+        if self.t1w is None:
+            return self
+        (better, better_why), *others = self.spare or ((None, why),)
+        reasons = {s.label: _why_not_t1w(s, better) for s, _ in others}
+        rejected = [(s, reasons.get(s.label, words)) for s, words in self.rejected if s is not better]
+        return replace(self, t1w=better, t1w_why=better_why, rejected=(*rejected, (self.t1w, f"T1w, but {why}")), spare=tuple(others))
+
+    def with_t1w_of_a_file(self) -> Choice:
+        """Return the choice without any T1w of the folder, because one was given as a file."""
+        choice = self
+        while choice.t1w is not None:
+            choice = choice.without_t1w("another file was given")
+        return replace(choice, t1w_why="a file was given")
 
 
 def judge(series: Series) -> tuple[str, str]:
@@ -181,11 +226,11 @@ def judge(series: Series) -> tuple[str, str]:
 def pick(series: Sequence[Series], wanted: str = "") -> Choice:
     """Choose the FLAIR, and the T1w where there is one.
 
-    Original before derived, without before with contrast agent, axial before
-    other orientations, known by its timing before known by its name,
-    intensity-corrected, thinner slices: the first of these in which two FLAIRs
-    differ decides. Of T1w, only those without contrast agent, originals, 3D
-    and thin slices first.
+    Original before derived, without before with contrast agent, a whole head
+    before a slab of it, axial before other orientations, known by its timing
+    before known by its name, intensity-corrected, thinner slices: the first of
+    these in which two FLAIRs differ decides. Of T1w, only those without
+    contrast agent; originals, whole heads, 3D and thin slices first.
 
     Parameters
     ----------
@@ -204,16 +249,17 @@ def pick(series: Sequence[Series], wanted: str = "") -> Choice:
     """
     verdicts = {s.label: judge(s) for s in series}
     if wanted:
-        flair, why = _wanted(series, wanted), "chosen by --series"
+        flair = _wanted(series, wanted)
+        why = f"chosen by --series{_but_slab(flair)}"
         also = [s for s in series if s.study == flair.study and s.patient == flair.patient]
     else:
         also = list(series)
         _refuse_mixture(also, verdicts)
         flair = _best_flair(also, verdicts)
-        why = verdicts[flair.label][1]
-    t1w, t1w_why = _best_t1w([s for s in also if s is not flair], verdicts)
+        why = verdicts[flair.label][1] + _but_slab(flair)
+    (t1w, t1w_why), *spare = _ranked_t1w([s for s in also if s is not flair], verdicts)
     rejected = tuple((s, _why_not(s, flair, t1w, verdicts[s.label], also)) for s in series if s is not flair and s is not t1w)
-    return Choice(flair, why, t1w, t1w_why, rejected)
+    return Choice(flair, why, t1w, t1w_why, rejected, tuple(spare))
 
 
 def _something_else(series: Series) -> str:
@@ -283,11 +329,35 @@ def _merits(s: Series, why: str) -> tuple[tuple[Any, str], ...]:
     return (
         (s.is_derived, "derived from another series"),
         (s.is_enhanced, "after contrast agent"),
+        (s.is_slab, _slab_words(s)),
         (s.orientation != "axial", f"{s.orientation}, not axial"),
         (why.startswith("named"), "known by its name only"),
         ("NORM" not in s.kinds, "not intensity-corrected"),
         (round(s.thickness_mm, 1), f"thicker slices ({s.thickness_mm:.1f} mm)"),
     )
+
+
+def _t1w_merits(s: Series) -> tuple[tuple[Any, str], ...]:
+    """Return what makes a T1w worse, like `_merits`."""
+    return (
+        (s.is_derived, "derived from another series"),
+        (s.is_slab, _slab_words(s)),
+        (not s.is_3d, "2D, not 3D"),
+        (round(s.thickness_mm, 1), f"thicker slices ({s.thickness_mm:.1f} mm)"),
+    )
+
+
+def _slab_words(s: Series) -> str:
+    return f"covers {s.covered_mm:.0f} mm across its slices only"
+
+
+def _but_slab(s: Series) -> str:
+    return f"; {_slab_words(s)}" if s.is_slab else ""
+
+
+def _first_worse(merits: Sequence[tuple[Any, str]], best: Sequence[tuple[Any, str]]) -> str:
+    """Say in what a series is worse than the best one; empty where in nothing."""
+    return next((words for (value, words), (other, _) in zip(merits, best, strict=True) if value > other), "")
 
 
 def _rank(s: Series, why: str) -> tuple[Any, ...]:
@@ -311,12 +381,13 @@ def _best_flair(series: Sequence[Series], verdicts: dict[str, tuple[str, str]]) 
     return best[0]
 
 
-def _best_t1w(series: Sequence[Series], verdicts: dict[str, tuple[str, str]]) -> tuple[Series | None, str]:
+def _ranked_t1w(series: Sequence[Series], verdicts: dict[str, tuple[str, str]]) -> list[tuple[Series | None, str]]:
+    """Return the T1w that can be used, the best first, each with its reason; none of them, and why, where there is none."""
     plain = [s for s in series if verdicts[s.label][0] == "T1w" and not s.is_enhanced and not s.fault]
     if not plain:
-        return None, "no T1w without contrast agent was found"
-    best = min(plain, key=lambda s: (s.is_derived, not s.is_3d, round(s.thickness_mm, 1), series.index(s)))
-    return best, verdicts[best.label][1]
+        return [(None, "no T1w without contrast agent was found")]
+    plain.sort(key=lambda s: tuple(value for value, _ in _t1w_merits(s)))
+    return [(s, verdicts[s.label][1] + _but_slab(s)) for s in plain]
 
 
 def _wanted(series: Sequence[Series], wanted: str) -> Series:
@@ -351,9 +422,12 @@ def _why_not(s: Series, flair: Series, t1w: Series | None, verdict: tuple[str, s
     if s.fault and kind:
         return f"{kind}, but {s.fault}"
     if kind == "FLAIR":
-        ours = _merits(flair, judge(flair)[1])
-        worse = [words for (value, words), (best, _) in zip(_merits(s, why), ours, strict=True) if value > best]
-        return f"FLAIR, but {worse[0] if worse else 'another one was chosen'}"
+        return f"FLAIR, but {_first_worse(_merits(s, why), _merits(flair, judge(flair)[1])) or 'another one was chosen'}"
     if kind == "T1w":
-        return "T1w after contrast agent" if s.is_enhanced else f"T1w, but series {t1w.label if t1w else ''} suits better"
+        return "T1w after contrast agent" if s.is_enhanced or t1w is None else _why_not_t1w(s, t1w)
     return why
+
+
+def _why_not_t1w(s: Series, better: Series) -> str:
+    worse = _first_worse(_t1w_merits(s), _t1w_merits(better))
+    return f"T1w, but series {better.label} suits better" + (f" ({worse})" if worse else "")

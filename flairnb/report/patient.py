@@ -178,8 +178,7 @@ def segment_patient(  # noqa: PLR0913 - one argument for each word of the comman
     summary["preparation_seconds"] = {stage: round(seconds, 3) for stage, seconds in case.seconds.items()}
     summary["settings"] |= {"set": chosen} if chosen else {}
     summary["input"]["sha256"] = sha256
-    if examination is None:
-        summary["input"] |= t1w_facts(given["t1w"], case) | brain_mask_facts(brain_mask)
+    summary["input"] |= t1w_facts(given["t1w"], case, t1w, examination) | brain_mask_facts(brain_mask, examination)
     with timer("look for doubts"):
         summary["notes"] = [*notes, *note_on(chosen), *doubts_of_input(case, given["t1w"]), *summary["notes"]]
     if examination is not None:

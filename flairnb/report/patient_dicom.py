@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from flairnb.errors import GeometryError, InputError
 from flairnb.images import Image, read_image, write_image
@@ -18,9 +15,10 @@ from flairnb.naming import derivative_path
 from flairnb.prepare.dicom_convert import convert, find_dcm2niix
 from flairnb.prepare.dicom_geometry import Stack, WayBack
 from flairnb.prepare.dicom_headers import quiet_pydicom, read_folder, read_number
-from flairnb.prepare.dicom_series import Choice, pick
+from flairnb.prepare.dicom_series import Choice, Series, pick
 from flairnb.prepare.plausible import check_heads
 from flairnb.report.dicom_seg import Algorithm, check_source, read_source, write_segmentation
+from flairnb.report.patient_files import voxels_sha256
 from flairnb.report.patient_input import accept
 
 if TYPE_CHECKING:
@@ -76,8 +74,8 @@ class DicomExamination:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the FLAIR's converted voxels: many files, copied and renamed at will, made them."""
-        return hashlib.sha256(np.ascontiguousarray(self.flair.data)).hexdigest()
+        """SHA-256 of the FLAIR's converted voxels."""
+        return voxels_sha256(self.flair)
 
     def write(self, folder: Path, segmentation: Segmentation, network: dict[str, Any]) -> None:
         """Write the converted FLAIR and the DICOM-SEG; `network` is the summary's entry on the weights."""
@@ -139,33 +137,44 @@ def read_examination(
     held = read_folder(folder)
     choice = pick(held.series, wanted)
     if not look_for_t1w:
-        choice = _without_t1w(choice, "another file was given")
+        choice = choice.with_t1w_of_a_file()
     for line in choice.lines() if say is not None else ():
         say(line)
     stack = held.stacks[choice.flair.label]
     source = read_source(stack)
     check_source(source, stack)
     flair, way = convert(choice.flair, stack, FLAIR_NAME, "FLAIR")
-    t1w, notes = None, _gaps(source)
-    if choice.t1w is not None:
-        t1w, problem = _usable_t1w(choice, held.stacks[choice.t1w.label], flair, whole)
-        if problem:
-            notes += (f"the T1w that was found, series {choice.t1w.label}, could not be used: {problem}",)
-            choice = _without_t1w(choice, problem)
-            (say or str)(notes[-1])
-    return DicomExamination(flair, t1w, choice, stack, way, source, notes, held.others)
+    t1w, choice, notes = _best_usable_t1w(choice, held.stacks, flair, whole)
+    for line in (*notes, choice.t1w_line()) if notes and say is not None else ():
+        say(line)
+    return DicomExamination(flair, t1w, choice, stack, way, source, (*_gaps(source), *notes), held.others)
 
 
-def _without_t1w(choice: Choice, why: str) -> Choice:
-    if choice.t1w is None:
-        return choice
-    return replace(choice, t1w=None, t1w_why=why, rejected=(*choice.rejected, (choice.t1w, f"T1w, but {why}")))
+def _best_usable_t1w(choice: Choice, stacks: dict[str, Stack], flair: Image, whole: bool) -> tuple[Image | None, Choice, tuple[str, ...]]:
+    """Convert the best T1w that can be used.
+
+    Returns
+    -------
+    t1w : Image or None
+    choice : Choice
+        With this T1w.
+    notes : tuple of str
+        One for each better one that could not be used.
+    """
+    notes: tuple[str, ...] = ()
+    while choice.t1w is not None:
+        t1w, problem = _usable_t1w(choice.t1w, stacks[choice.t1w.label], flair, whole)
+        if t1w is not None:
+            return t1w, choice, notes
+        notes += (f"the T1w that was found, series {choice.t1w.label}, could not be used: {problem}",)
+        choice = choice.without_t1w(problem)
+    return None, choice, notes
 
 
-def _usable_t1w(choice: Choice, stack: Stack, flair: Image, whole: bool) -> tuple[Image | None, str]:
-    """Convert the T1w that was found; nobody asked for it, so that a bad one is left out and not an error."""
+def _usable_t1w(series: Series, stack: Stack, flair: Image, whole: bool) -> tuple[Image | None, str]:
+    """Convert a T1w that was found; nobody asked for it, so that a bad one is left out and not an error."""
     try:
-        t1w, _ = convert(choice.t1w, stack, T1W_NAME, "T1w")
+        t1w, _ = convert(series, stack, T1W_NAME, "T1w")
         check_heads(flair, t1w, whole)
     except (InputError, GeometryError) as error:
         check_heads(flair, None, whole)

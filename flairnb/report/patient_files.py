@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import asdict
@@ -123,17 +124,46 @@ def is_shipped(weights: Path | str) -> bool:
     return weights_folder(weights).resolve().parent == SHIPPED.resolve()
 
 
-def t1w_facts(t1w: Image | None, case: PreparedCase) -> dict[str, Any]:
-    """Return the T1w's file and the registration (FLAIR to T1w world, RAS mm), for those who want to look at both."""
-    if t1w is None or t1w.path is None:
+def t1w_facts(
+    t1w: Image | None, case: PreparedCase, path: str | os.PathLike | None = None, examination: DicomExamination | None = None
+) -> dict[str, Any]:
+    """Return the summary's entries on the T1w and its registration, for those who want to look at both.
+
+    Parameters
+    ----------
+    t1w : Image or None
+    case : PreparedCase
+    path : path, optional
+        The T1w's file; None where it was picked from the DICOM folder.
+    examination : DicomExamination, optional
+        Where the FLAIR is DICOM: the file's name, that may name the patient,
+        is left out.
+
+    Returns
+    -------
+    dict
+        Empty without a T1w. `t1w_sha256` is that of the file; of DICOM, of the
+        converted voxels. `flair_to_t1w`: (4, 4), FLAIR world to T1w world, RAS
+        mm; absent where the T1w was not used.
+    """
+    if t1w is None:
         return {}
+    name = {"t1w": Path(path).name} if path is not None and examination is None else {}
     xfm = {} if case.t1w_xfm is None else {"flair_to_t1w": np.round(case.t1w_xfm, 6).tolist()}
-    return {"t1w": t1w.path.name, "t1w_sha256": image_sha256(t1w.path), **xfm}
+    return {**name, "t1w_sha256": voxels_sha256(t1w) if path is None else image_sha256(path), **xfm}
 
 
-def brain_mask_facts(brain_mask: str | os.PathLike | None) -> dict[str, Any]:
-    """Return the file of the brain mask that was given."""
-    return {} if brain_mask is None else {"brain_mask": Path(brain_mask).name, "brain_mask_sha256": image_sha256(brain_mask)}
+def brain_mask_facts(brain_mask: str | os.PathLike | None, examination: DicomExamination | None = None) -> dict[str, Any]:
+    """Return the summary's entries on the brain mask's file; without its name where the FLAIR is DICOM (see `t1w_facts`)."""
+    if brain_mask is None:
+        return {}
+    name = {"brain_mask": Path(brain_mask).name} if examination is None else {}
+    return {**name, "brain_mask_sha256": image_sha256(brain_mask)}
+
+
+def voxels_sha256(image: Image) -> str:
+    """Return the SHA-256 of an image's voxels, for one that was converted from DICOM: many files, copied and renamed at will, made it."""
+    return hashlib.sha256(np.ascontiguousarray(image.data)).hexdigest()
 
 
 def result_names(stem: str, dicom: bool, spread: bool = False) -> tuple[str, ...]:

@@ -52,6 +52,23 @@ def refused(study, tmp_path, rooms, capsys):
     return _refused
 
 
+XFM = np.array([[1, 0, 0, 2.5], [0, 1, 0, -1], [0, 0, 1, 3], [0, 0, 0, 1.0]])
+
+
+@pytest.fixture
+def registered(rooms, monkeypatch):
+    """Let preparation find a known way from the FLAIR to the T1w, where there is one."""
+    from flairnb.prepare import case as case_module
+
+    without = case_module.prepare_case
+
+    def prepare_case(flair, t1w=None, **words):
+        case = without(flair, t1w, **words)
+        return case if t1w is None else replace(case, t1w_xfm=XFM)
+
+    monkeypatch.setattr(case_module, "prepare_case", prepare_case)
+
+
 def read_back(path: Path, source: Path) -> dict[int, dict[str, np.ndarray]]:
     """Return segment number to {SOP Instance UID of the source: frame}, by pydicom and the standard's attributes alone.
 
@@ -398,6 +415,63 @@ def test_a_t1w_file_of_ones_own_is_used_instead(study, kinds, run, rooms, tmp_pa
     assert summary["dicom"]["rejected"][0]["why"] == "T1w, but another file was given"
 
 
+def test_files_given_beside_dicom_are_told_by_their_hashes_and_never_by_their_names(study, kinds, run, registered, tmp_path):
+    """A file's name may be a patient's."""
+    from flairnb.provenance import sha256_file
+
+    study.add(5, "axial", **kinds.flair)
+    assert {"t1w_sha256", "flair_to_t1w", "brain_mask_sha256"}.isdisjoint(run()[0]["input"])
+    mine = nib.load(tmp_path / "out" / "dicom_FLAIR.nii.gz")
+    head, mask = tmp_path / "Fabricated_T1w.nii.gz", tmp_path / "Fabricated_mask.nii.gz"
+    nib.save(nib.Nifti1Image(mine.get_fdata() * 0.5 + 7, mine.affine), head)
+    shutil.copyfile(tmp_path / "out" / "dicom_desc-brain_mask.nii.gz", mask)
+    summary, shown = run("--t1w", str(head), "--brain-mask", str(mask))
+    told = summary["input"]
+    assert (told["t1w_sha256"], told["brain_mask_sha256"]) == (sha256_file(head), sha256_file(mask))
+    assert told["flair_to_t1w"] == XFM.tolist() and {"t1w", "brain_mask"}.isdisjoint(told)
+    assert "Fabricated" not in json.dumps(summary)
+    assert "T1w: none of the series; a file was given" in shown and "no T1w" not in shown
+
+
+def test_a_t1w_picked_from_dicom_is_told_by_its_voxels_and_its_registration(study, kinds, run, rooms, registered):
+    import hashlib
+
+    study.add(5, "axial", **kinds.flair)
+    study.add(6, "sagittal 3D", **kinds.t1w)
+    told = run()[0]["input"]
+    assert told["t1w_sha256"] == hashlib.sha256(np.ascontiguousarray(rooms.t1w.data)).hexdigest()
+    assert told["flair_to_t1w"] == XFM.tolist() and "t1w" not in told
+
+
+def other_contrast(kinds):
+    """Return voxels of the axial grid that are not the FLAIR's."""
+    return 3000 - kinds.head(*kinds.grids["axial"].points())[0]
+
+
+def test_a_slab_of_t1w_is_not_used_beside_one_of_the_whole_head(study, kinds, run, rooms):
+    study.add(5, "axial", **kinds.flair)
+    study.add(6, "axial", data=other_contrast(kinds), **kinds.t1w)
+    study.add(7, replace(kinds.grids["axial"], step_mm=2.25), **{**kinds.t1w, "SeriesDescription": "AX T1 IAC"})
+    summary, shown = run()
+    assert summary["dicom"]["t1w"]["series"] == "6" and rooms.t1w.spacing_mm.max() == pytest.approx(9.5)
+    assert "not used: series 7 (axial 2D, 16 slices): T1w, but series 6 suits better (covers 36 mm across its slices only)" in shown
+
+
+def test_after_a_damaged_t1w_the_next_one_is_used_and_both_are_said(study, kinds, run, rooms):
+    study.add(5, "axial", **kinds.flair)
+    study.add(6, "axial", data=other_contrast(kinds), **kinds.t1w)
+    study.add(7, replace(kinds.grids["axial"], shape=(32, 60, 50), step_mm=4.75), **kinds.t1w)
+    path = study.folder / "s7" / "I0003"
+    path.write_bytes(path.read_bytes()[:-3000])
+    summary, shown = run()
+    assert summary["dicom"]["t1w"]["series"] == "6" and rooms.t1w.shape[2] == 16
+    (note,) = (note for note in summary["notes"] if "T1w that was found, series 7, could not be used" in note)
+    after = shown[shown.index(note) :]
+    assert "T1w: series 6 (axial 2D, 16 slices): TI 900 ms" in after and "series 6" not in note
+    (rejected,) = summary["dicom"]["rejected"]
+    assert rejected["series"] == "7" and note.endswith(rejected["why"].removeprefix("T1w, but "))
+
+
 def test_a_t1w_that_cannot_be_used_is_left_out_with_a_note(study, kinds, run, rooms):
     study.add(5, "axial", **kinds.flair)
     finger = replace(kinds.grids["axial"], pixel_mm=(0.4, 0.4), step_mm=1.0)
@@ -406,6 +480,7 @@ def test_a_t1w_that_cannot_be_used_is_left_out_with_a_note(study, kinds, run, ro
     assert rooms.t1w is None and summary["dicom"]["t1w"] is None
     (note,) = (note for note in summary["notes"] if "T1w that was found, series 6, could not be used" in note)
     assert note in shown and [entry["series"] for entry in summary["dicom"]["rejected"]] == ["6"]
+    assert "T1w: none of the series; " in shown[shown.index(note) :]
 
 
 def test_rescaled_pixels_keep_their_values(study, kinds, run, rooms):

@@ -11,6 +11,7 @@ import pytest
 from flairnb.errors import InputError
 from flairnb.prepare.dicom_convert import convert
 from flairnb.prepare.dicom_headers import quiet_pydicom, read_folder
+from flairnb.prepare.dicom_series import judge
 from flairnb.report.dicom_seg import Algorithm, read_source, write_segmentation
 
 LESION, BRAIN = (slice(2, 4), slice(1, 3), slice(5, 6)), (slice(1, 6), slice(1, 7), slice(2, 7))
@@ -248,3 +249,13 @@ def test_a_damaged_field_that_a_segmentation_repeats_is_left_empty(study, kinds,
         assert content.count(b"\x20\x00\x10\x00SH") == 1  # StudyID
         path.write_bytes(content.replace(b"\x20\x00\x10\x00SH", b"\x20\x00\x10\x00S\x1c"))
     assert pydicom.dcmread(written()).StudyID == ""
+
+
+@pytest.mark.parametrize("charset", ["ISO_IR 192", "GB18030"])
+def test_typed_names_are_read_in_other_scripts_and_with_accents(charset, study, kinds, small):
+    names = {1: "T2 FLAIR 横断", 2: "T1增强", 3: "T1平扫", 4: "T1 injecté", 5: "T1 vor KM", 6: "T1 nach KM", 7: "DWI轴位"}
+    for number, name in names.items():
+        study.add(number, small, SpecificCharacterSet=charset, **{**kinds.t1w, "SeriesDescription": name})
+    found = {series.label: series for series in read_folder(study.folder).series}
+    assert {label for label, series in found.items() if series.is_enhanced} == {"2", "4", "6"}
+    assert judge(found["7"]) == ("", "diffusion")

@@ -83,7 +83,8 @@ def test_reasons_repeat_no_typed_text():
         ({"contrast": True}, "after contrast agent"),
         ({"names": "ax t2 flair post gd"}, "after contrast agent"),
         ({"names": "ax flair +c"}, "after contrast agent"),
-        ({"orientation": "sagittal", "is_3d": True, "spacing_mm": (1.0, 1.0, 1.0)}, "sagittal, not axial"),
+        ({"slices": 18, "spacing_mm": (0.5, 0.5, 2.0)}, "covers 36 mm across its slices only"),
+        ({"slices": 176, "orientation": "sagittal", "is_3d": True, "spacing_mm": (1.0, 1.0, 1.0)}, "sagittal, not axial"),
         ({"ti_ms": None}, "name only"),
         ({"kinds": frozenset({"ORIGINAL", "PRIMARY", "M"})}, "not intensity-corrected"),
         ({"spacing_mm": (0.5, 0.5, 6.0)}, "thicker slices (6.0 mm)"),
@@ -118,7 +119,63 @@ def test_of_t1w_the_original_3d_one_is_taken():
     flat = other("1", T1W, is_3d=False, spacing_mm=(1.0, 1.0, 5.0))
     derived = other("3", T1W, kinds=frozenset({"DERIVED", "MPR"}))
     choice = pick([flat, derived, FLAIR, T1W])
-    assert choice.t1w is T1W and [why for _, why in choice.rejected] == ["T1w, but series 2 suits better"] * 2
+    assert choice.t1w is T1W
+    assert [why for _, why in choice.rejected] == [
+        "T1w, but series 2 suits better (2D, not 3D)",
+        "T1w, but series 2 suits better (derived from another series)",
+    ]
+
+
+INNER_EAR = other("7", T1W, names="ax t1 iac", is_3d=False, slices=18, orientation="axial", spacing_mm=(0.4, 0.4, 2.0))
+HEAD_2D = other("5", T1W, names="ax t1 se", is_3d=False, slices=24, orientation="axial", spacing_mm=(0.9, 0.9, 5.0))
+
+
+def test_a_t1w_of_the_whole_head_comes_before_a_thin_slab_of_it():
+    for series in ([FLAIR, HEAD_2D, INNER_EAR], [INNER_EAR, HEAD_2D, FLAIR]):
+        choice = pick(series)
+        assert choice.t1w is HEAD_2D and choice.spare[0][0] is INNER_EAR
+        assert choice.rejected == ((INNER_EAR, "T1w, but series 5 suits better (covers 36 mm across its slices only)"),)
+    slab_3d = replace(INNER_EAR, is_3d=True)
+    assert pick([FLAIR, slab_3d, HEAD_2D]).t1w is HEAD_2D
+    derived = replace(HEAD_2D, kinds=frozenset({"DERIVED", "MPR"}))
+    assert pick([FLAIR, INNER_EAR, derived]).t1w is INNER_EAR, "whether it covers the FLAIR is looked at before it is used"
+
+
+def test_what_counts_as_a_whole_head_is_slices_times_their_distance():
+    assert not other(slices=100, spacing_mm=(1, 1, 1.0)).is_slab and other(slices=99, spacing_mm=(1, 1, 1.0)).is_slab
+    assert not FLAIR.is_slab and FLAIR.covered_mm == 120.0
+
+
+def test_a_slab_is_used_where_there_is_nothing_else_and_the_line_says_that_it_is_one():
+    choice = pick([other(slices=18), INNER_EAR])
+    assert choice.lines() == [
+        "FLAIR: series 9 (axial 2D, 18 slices): inversion recovery with TI 2500 ms, TE 120 ms, TR 9000 ms, and named so; "
+        "covers 90 mm across its slices only",
+        "T1w: series 7 (axial 2D, 18 slices): TI 900 ms, TE 3 ms, TR 2300 ms, and named so; covers 36 mm across its slices only",
+    ]
+    assert pick([FLAIR, other(slices=18)], "9").flair_why == "chosen by --series; covers 90 mm across its slices only"
+
+
+def test_after_a_t1w_that_cannot_be_used_the_next_best_is_taken():
+    choice = pick([FLAIR, INNER_EAR, T1W, HEAD_2D])
+    assert [choice.t1w, *(s for s, _ in choice.spare)] == [T1W, HEAD_2D, INNER_EAR]
+    second = choice.without_t1w("damaged")
+    assert second.t1w is HEAD_2D and second.t1w_line().startswith("T1w: series 5 (axial 2D, 24 slices): TI 900 ms")
+    assert dict((s.label, why) for s, why in second.rejected) == {
+        "7": "T1w, but series 5 suits better (covers 36 mm across its slices only)",
+        "2": "T1w, but damaged",
+    }
+    none = second.without_t1w("cut off").without_t1w("of a finger")
+    assert none.t1w is None and none.t1w_line() == "T1w: none of the series; of a finger" and none.spare == ()
+    assert {s.label: why for s, why in none.rejected} == {"2": "T1w, but damaged", "5": "T1w, but cut off", "7": "T1w, but of a finger"}
+    assert none.without_t1w("again") is none
+
+
+def test_beside_a_t1w_that_is_given_as_a_file_none_is_said_to_be_missing():
+    for series in ([FLAIR], [FLAIR, INNER_EAR, T1W]):
+        choice = pick(series).with_t1w_of_a_file()
+        assert choice.t1w is None and choice.t1w_line() == "T1w: none of the series; a file was given"
+        assert {why for _, why in choice.rejected} <= {"T1w, but another file was given"}
 
 
 def test_no_flair_lists_what_there_is():

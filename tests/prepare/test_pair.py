@@ -79,9 +79,46 @@ def test_the_covered_part_of_a_head_is_counted():
     head[4:16, 4:20, 4:18] = 1.0
     covered = np.zeros(head.shape, bool)
     covered[:10] = True
-    assert covered_fraction(head, covered) == pytest.approx(0.5, abs=0.06)
-    assert covered_fraction(head, np.ones(head.shape, bool)) == 1.0
-    assert covered_fraction(np.zeros(head.shape, np.float32), covered) == 0.0
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    assert covered_fraction(head, covered, affine) == pytest.approx(0.5, abs=0.06)
+    assert covered_fraction(head, np.ones(head.shape, bool), affine) == 1.0
+    assert covered_fraction(np.zeros(head.shape, np.float32), covered, affine) == 0.0
+
+
+def test_a_neck_in_the_flair_alone_does_not_speak_against_a_t1w():
+    """A head of 150 mm above a neck of 130 mm, wider than the head as shoulders are."""
+    head = np.zeros((40, 50, 80), np.float32)
+    head[8:32, 8:42, 36:74] = 1.0
+    head[2:38, 4:46, 3:36] = 1.0
+    affine = np.array([[4.0, 0, 0.3, -80], [0, 3.9, -0.9, -100], [-0.3, 0.9, 3.9, -150], [0, 0, 0, 1]])
+    covered = np.zeros(head.shape, bool)
+    covered[:, :, 36:] = True
+    assert covered[head > 0].mean() < 0.45 and covered_fraction(head, covered, affine) > 0.9
+    covered[:, :, 46:] = False
+    assert covered_fraction(head, covered, affine) < 0.4
+
+
+def axial(image, height_mm, above_mm=0.0):
+    """Axial slices of an image, so many mm high, above the middle."""
+    n = round(height_mm / image.spacing_mm[2])
+    first = (image.shape[2] - n) // 2 + round(above_mm / image.spacing_mm[2])
+    affine = image.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * first
+    return Image(image.data[:, :, first : first + n], affine)
+
+
+@pytest.mark.parametrize(("height_mm", "used"), [(36, False), (130, True)])
+def test_a_t1w_as_wide_as_the_head_is_left_out_where_it_covers_a_slab_of_it(height_mm, used, t1w, work):
+    """As one of the inner ear, in which the head is as wide as in the FLAIR."""
+    pytest.importorskip("ants")
+    load_ants(0)
+    flair_work, grid = work
+    part = axial(t1w, height_mm)
+    assert check_head_sizes(moving(part), flair_work, 4.0, part)
+    pair = register_t1w(part, flair_work, grid, COARSE)
+    covered = covered_fraction(flair_work, pair.covered, grid.affine)
+    assert pair.matches is used and (covered > 0.75) is used
+    assert pair.notes == (() if used else (f"the T1w covers {covered:.0%} of the FLAIR's head only and was not used",))
 
 
 def test_a_narrow_t1w_of_the_same_head_is_used_where_it_covers_and_left_out_where_not(t1w, work):
@@ -91,7 +128,7 @@ def test_a_narrow_t1w_of_the_same_head_is_used_where_it_covers_and_left_out_wher
     pair = register_t1w(slab(t1w, 115), flair_work, grid, COARSE)
     assert pair.matches and pair.notes == ()
     assert np.linalg.norm((pair.xfm @ [0, 0, 0, 1])[:3]) < 4.0
-    assert 0.7 < covered_fraction(flair_work, pair.covered) < 0.95
+    assert 0.7 < covered_fraction(flair_work, pair.covered, grid.affine) < 0.95
     pair = register_t1w(slab(t1w, 60), flair_work, grid, COARSE)
     assert not pair.matches
     assert "of the FLAIR's head only and was not used" in pair.notes[0]

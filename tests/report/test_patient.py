@@ -516,3 +516,17 @@ def test_the_summary_tells_the_brain_mask_by_its_hash(flair, fake_rooms, tmp_pat
     nib.save(nib.Nifti1Image(np.ones(SHAPE, np.uint8), oblique_affine), tmp_path / "brain.nii.gz")
     told = patient.segment_patient(flair, brain_mask=tmp_path / "brain.nii.gz", out_dir=tmp_path / "out")["input"]
     assert (told["brain_mask"], told["brain_mask_sha256"]) == ("brain.nii.gz", sha256_file(tmp_path / "brain.nii.gz"))
+
+
+def test_the_registration_is_kept_beside_the_hash_of_the_t1w(flair, tmp_path):
+    from flairnb.images import read_image
+    from flairnb.provenance import sha256_file
+
+    image, xfm = read_image(flair), np.eye(4) + np.array([[0, 0, 0, 1.23456789]] + [[0] * 4] * 3)
+    case, dicom = SimpleNamespace(t1w_xfm=xfm), SimpleNamespace()
+    facts = patient_files.t1w_facts(image, case, flair)
+    assert facts["t1w"] == flair.name and facts["t1w_sha256"] == sha256_file(flair) and facts["flair_to_t1w"][0][3] == 1.234568
+    assert patient_files.t1w_facts(image, case, flair, dicom) == {name: facts[name] for name in ("t1w_sha256", "flair_to_t1w")}
+    assert patient_files.t1w_facts(image, SimpleNamespace(t1w_xfm=None), None, dicom) == {"t1w_sha256": patient_files.voxels_sha256(image)}
+    assert patient_files.t1w_facts(None, case) == patient_files.brain_mask_facts(None) == {}
+    assert patient_files.brain_mask_facts(flair, dicom) == {"brain_mask_sha256": sha256_file(flair)}
