@@ -11,16 +11,19 @@ import logging
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
 from flairnb.cohort.fetch_archive import archive_stem, unpack
 from flairnb.cohort.fetch_http import Download
+from flairnb.cohort.fetch_registry import REGISTRY_COLUMNS, read_registry
 from flairnb.errors import InputError, MissingDataError, WorkFailed
 from flairnb.provenance import atomic_path, sha256_file
 
-REGISTRY_COLUMNS = ("dataset", "name", "url", "sha256", "licence", "citation", "kind")
+__all__ = ["REGISTRY_COLUMNS", "Fetched", "datasets", "default_data_dir", "default_registry", "fetch_dataset", "read_registry"]
+
 #: Longest silence of a server in seconds, and how often a connection is begun.
 SILENCE_S, ATTEMPTS = 60.0, 3
 #: Most bytes that are taken of a file whose size the registry does not declare.
@@ -53,43 +56,6 @@ def default_registry() -> Path:
 def default_data_dir() -> Path:
     """Return the folder for fetched data: `FLAIRNB_DATA_DIR`, else ``data`` in the working folder."""
     return Path(os.environ.get("FLAIRNB_DATA_DIR") or "data")
-
-
-def read_registry(path: str | os.PathLike) -> pd.DataFrame:
-    """Read a registry of public files.
-
-    Parameters
-    ----------
-    path : path-like
-        Tab-separated, columns `REGISTRY_COLUMNS` and, if known, `bytes` (the
-        file's size); `name` is the path of the file below the data folder.
-
-    Raises
-    ------
-    MissingDataError, InputError
-        No such file; a column is missing, a hash or a size is not one, a name
-        occurs twice or leads out of the data folder.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingDataError(f"{path.name}: expected a registry of data files, found no such file.")
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    absent = [c for c in REGISTRY_COLUMNS if c not in table.columns]
-    if absent:
-        raise InputError(f"{path.name}: expected the columns {', '.join(REGISTRY_COLUMNS)}, found none called {', '.join(absent)}.")
-    for problem, bad in (
-        ("sha256 of 64 hexadecimal digits", ~table["sha256"].str.fullmatch(r"[0-9a-f]{64}")),
-        ("a size in bytes", ~_column(table, "bytes").str.fullmatch(r"\d{0,15}")),
-        ("each name once", table["name"].duplicated()),
-        ("names that stay inside the data folder", ~table["name"].map(_is_inside)),
-    ):
-        if bad.any():
-            raise InputError(f"{path.name}: expected {problem}, found {table.loc[bad, 'name'].iloc[0]!r} otherwise. Correct that line.")
-    return table
-
-
-def _column(table: pd.DataFrame, name: str) -> pd.Series:
-    return table[name] if name in table.columns else pd.Series("", index=table.index, dtype=str)
 
 
 def datasets(registry: pd.DataFrame, data_dir: str | os.PathLike) -> pd.DataFrame:
@@ -153,11 +119,6 @@ def fetch_dataset(dataset: str, registry: pd.DataFrame, data_dir: str | os.PathL
     return results
 
 
-def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
-
-
 def _fetch_one(row: dict[str, str], data_dir: Path, mirror: str) -> Fetched:
     target = data_dir / row["name"]
     try:
@@ -177,7 +138,7 @@ def _get(row: dict[str, str], target: Path, mirror: str) -> None:
     if mirror and "://" not in mirror:
         _copy(Path(mirror) / row["name"], target, row["sha256"])
         return
-    url = f"{mirror.rstrip('/')}/{row['name']}" if mirror else row["url"]
+    url = f"{mirror.rstrip('/')}/{quote(row['name'])}" if mirror else row["url"]
     size = int(row.get("bytes") or 0)
     Download(url, target, row["sha256"], size or LIMIT_BYTES, bool(size), SILENCE_S, ATTEMPTS).run()
 

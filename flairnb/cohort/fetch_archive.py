@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import lzma
 import shutil
 import tarfile
 import tempfile
@@ -11,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from flairnb.provenance import read_json, write_json
+from flairnb.provenance import read_json, sha256_file, write_json
 
 #: Most bytes and files that an archive may unpack to.
 LIMIT_BYTES, LIMIT_FILES = 20_000_000_000, 100_000
-#: Written into the folder when all is there; holds the archive's hash.
+#: Written into the folder when all is there; holds the archive's hash, and name and hash of every file.
 STAMP = ".unpacked.json"
 _ENDINGS = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar", ".zip")
 _CHUNK = 1 << 20
@@ -46,10 +49,13 @@ def unpack(archive: Path, folder: Path, sha256: str) -> bool:
     Parameters
     ----------
     archive : Path
+        Its ending tells which of the two it is.
     folder : Path
-        Gets the files; an earlier content is replaced as a whole.
+        Gets the files. What an earlier call put there is replaced as a whole;
+        a folder that holds anything else is left as it is.
     sha256 : str
-        The archive's hash; a folder that was unpacked from it is left alone.
+        The archive's hash; a folder that was unpacked from it, and whose files
+        are all there and unchanged, is left alone.
 
     Returns
     -------
@@ -60,41 +66,80 @@ def unpack(archive: Path, folder: Path, sha256: str) -> bool:
     ------
     ValueError
         No archive, or one that leads out of its folder, holds links or
-        devices, names a file twice, or unpacks to more than `LIMIT_BYTES`.
-        Nothing is left then.
+        devices, names a file twice, or unpacks to more than `LIMIT_BYTES`; or
+        the folder holds what was not unpacked here. Nothing is left then.
     """
-    if _is_done(folder, sha256):
+    sha256_before, before = _read_stamp(folder)
+    if sha256_before == sha256 and _is_whole(folder, before):
         return False
     waiting = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     try:
-        written, count = 0, 0
-        for name, stream in _members(archive):
-            count += 1
-            if count > LIMIT_FILES:
-                raise ValueError(f"expected at most {LIMIT_FILES} files in the archive, found more")
-            written += _write(waiting, name, stream, LIMIT_BYTES - written)
-        write_json(waiting / STAMP, {"Archive": archive.name, "Sha256OfArchive": sha256, "Files": count})
+        files = _unpack_into(waiting, archive)
+        write_json(waiting / STAMP, {"Archive": archive.name, "Sha256OfArchive": sha256, "Files": files})
+        # A stamp of an earlier version has no names: those of the same archive are known by now.
+        _refuse_others(folder, before or (files if sha256_before == sha256 else {}), bool(sha256_before))
         waiting.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
         waiting.rename(folder)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise ValueError(f"expected a whole archive, could not read it ({error})") from None
     finally:
         shutil.rmtree(waiting, ignore_errors=True)
     return True
 
 
-def _is_done(folder: Path, sha256: str) -> bool:
+def _unpack_into(folder: Path, archive: Path) -> dict[str, str]:
+    """Write the files of an archive; return the SHA-256 of each by its name."""
+    files: dict[str, str] = {}
+    room = LIMIT_BYTES
     try:
-        return read_json(folder / STAMP)["Sha256OfArchive"] == sha256
+        for name, stream in _members(archive):
+            if len(files) == LIMIT_FILES:
+                raise ValueError(f"expected at most {LIMIT_FILES} files in the archive, found more")
+            target = _place(folder, name)
+            size, files[_key(folder, target)] = _write(target, name, stream, room)
+            room -= size
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
+        raise ValueError(f"expected a whole archive, could not read it ({reason})") from None
+    return files
+
+
+def _read_stamp(folder: Path) -> tuple[str, dict[str, str]]:
+    """Return from what a folder was unpacked, and its files; "" and none where no stamp of ours says so."""
+    try:
+        stamp = read_json(folder / STAMP)
+        files = stamp["Files"] if isinstance(stamp["Files"], dict) else {}
+        return str(stamp["Sha256OfArchive"]), files
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return "", {}
+
+
+def _is_whole(folder: Path, files: dict[str, str]) -> bool:
+    here = {_key(folder, path): path for path in folder.rglob("*") if path.is_file()}
+    return bool(files) and all(name in here and sha256_file(here[name]) == known for name, known in files.items())
+
+
+def _refuse_others(folder: Path, files: dict[str, str], is_stamped: bool) -> None:
+    """Refuse to replace a folder that holds anything but the files of our own stamp; an empty one may be replaced."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ValueError(f"expected to unpack into the folder {folder.name}, found a link or a file of that name; move or rename it")
+    ours = {STAMP} if is_stamped else set()
+    for name in files:
+        ours |= {name, *(str(above) for above in PurePosixPath(name).parents)}
+    other = next((key for key in sorted(_key(folder, path) for path in folder.rglob("*")) if key not in ours), "")
+    if other:
+        raise ValueError(f"expected a folder {folder.name} that holds only what was unpacked, found {other} in it; move or rename it")
+
+
+def _key(folder: Path, path: Path) -> str:
+    """Return the path of a file below a folder as a text that every file can hold, also where it is not UTF-8."""
+    return path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield name and content of every file; folders are made as they are needed."""
-    yield from _in_zip(archive) if zipfile.is_zipfile(archive) else _in_tar(archive)
+    # Not by the content: a tar file whose last member is a zip file looks like one.
+    yield from _in_zip(archive) if archive.name.lower().endswith(".zip") else _in_tar(archive)
 
 
 def _in_zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -116,24 +161,35 @@ def _in_tar(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             stream = opened.extractfile(member) if member.isfile() else None
             if stream is not None:
                 yield member.name, stream
+        # The checksum of what was packed stands at its end.
+        while opened.fileobj is not None and opened.fileobj.read(_CHUNK):
+            pass
 
 
-def _write(folder: Path, name: str, stream: IO[bytes], room: int) -> int:
-    """Write one file below a folder; return its size."""
+def _place(folder: Path, name: str) -> Path:
+    """Return where a member is written, below the folder."""
     path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0] or name.startswith(STAMP):
+    parts = path.parts
+    if not parts or path.is_absolute() or ".." in parts or "\\" in name or ":" in parts[0] or parts[0].startswith(STAMP):
         raise ValueError(f"expected names that stay inside the archive's folder, found {name!r}")
-    target = folder / path
+    return folder / path
+
+
+def _write(target: Path, name: str, stream: IO[bytes], room: int) -> tuple[int, str]:
+    """Write one file; return its size and SHA-256."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         out = target.open("xb")
     except (FileExistsError, NotADirectoryError):
         raise ValueError(f"expected every name once in the archive, found {name!r} twice, or as file and folder") from None
-    size = 0
+    except OSError as error:
+        raise ValueError(f"could not write {name[:60]!r} ({error.strerror})") from None
+    size, digest = 0, hashlib.sha256()
     with out:
         while chunk := stream.read(_CHUNK):
             size += len(chunk)
             if size > room:
                 raise ValueError(f"expected at most {LIMIT_BYTES} bytes in the archive, found more")
             out.write(chunk)
-    return size
+            digest.update(chunk)
+    return size, digest.hexdigest()

@@ -13,12 +13,12 @@ import pandas as pd
 
 from flairnb.cohort.columns import COLUMNS, NAMES, NUMBERS, PATHS, schema
 from flairnb.cohort.diagnoses import HEALTHY, nearest_diagnosis
+from flairnb.cohort.manifest_files import ONCE, file_faults
 from flairnb.errors import InputError, ManifestError, MissingDataError
 from flairnb.provenance import atomic_path
 
 PROBLEM_COLUMNS = ["row", "participant_id", "column", "value", "problem", "what_to_do"]
 NO_VALUE = ("", "n/a", "N/A", "NA", "nan")
-_NIFTI = (".nii", ".nii.gz")
 
 
 def read_manifest(path: str | os.PathLike, data_root: str | os.PathLike | None = None) -> pd.DataFrame:
@@ -99,8 +99,7 @@ def find_problems(text: pd.DataFrame, data_root: str | os.PathLike) -> pd.DataFr
     typed, faults = _typed(text)
     faults += _schema_faults(typed, {(row, column) for row, column, *_ in faults})
     faults += _duplicate_faults(typed) + _timing_faults(typed) + _reference_faults(typed)
-    for column in PATHS:
-        faults += _path_faults(typed[column], Path(data_root))
+    faults += [(_line(index), *fault) for index, *fault in file_faults(typed, Path(data_root))]
     return _as_problems(faults, text)
 
 
@@ -239,14 +238,12 @@ def _nearest_choice(value: str, choices: tuple[str, ...]) -> str:
 
 def _duplicate_faults(table: pd.DataFrame) -> list[tuple]:
     faults = []
-    for column in (c.name for c in COLUMNS if c.unique):
-        # One file may be written in several ways, such as ./x.nii and x.nii.
-        values = table[column].map(lambda v: os.path.normpath(v) if v else "") if column in PATHS else table[column]
+    for column in (c.name for c in COLUMNS if c.unique and c.kind != "path"):
+        values = table[column]
         repeated = values[values.duplicated(keep="first") & (values != "")]
         for index, value in repeated.items():
             first = _line(values.index[values == value][0])
-            written, advice = table.loc[index, column], "Each may stand in one row only; remove or correct one."
-            faults.append((_line(index), column, written, f"stands already in line {first}", advice))
+            faults.append((_line(index), column, value, f"stands already in line {first}", ONCE))
     return faults
 
 
@@ -262,32 +259,6 @@ def _reference_faults(table: pd.DataFrame) -> list[tuple]:
     lacking = table.index[(table["reference_mask"] == "") & (table["diagnosis"] != HEALTHY.key)]
     advice = "Name the reader's mask; only healthy brains may go without (no lesion)."
     return [(_line(i), "reference_mask", "", "a diseased case has no mask to train or score with", advice) for i in lacking]
-
-
-def _path_faults(paths: pd.Series, root: Path) -> list[tuple]:
-    faults = []
-    for index, value in paths[paths != ""].items():
-        problem, advice = _path_problem(value, root)
-        if problem:
-            faults.append((_line(index), paths.name, value, problem, advice))
-    return faults
-
-
-def _path_problem(value: str, root: Path) -> tuple[str, str]:
-    """Return what is wrong with a path and what to do, or two empty texts.
-
-    A path may lead through a symbolic link to another disk: only what is
-    written in the table must stay inside the root.
-    """
-    if "\\" in value:
-        return "expected / between folders", "Replace each backslash by /."
-    if Path(value).is_absolute() or os.path.normpath(value).startswith(".."):
-        return "leaves the data root", "Write paths relative to the data root; give another root with --data-root."
-    if not value.lower().endswith(_NIFTI):
-        return "expected a .nii or .nii.gz file", "Convert the image to NIfTI."
-    if not (root / value).is_file():
-        return "no such file in the data root", "Correct the path, or fetch the data first."
-    return "", ""
 
 
 def _as_problems(faults: list[tuple], text: pd.DataFrame) -> pd.DataFrame:

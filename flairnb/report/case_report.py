@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import html
 import json
+import logging
+import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from flairnb.errors import EnvironmentProblem, FlairnbError, MissingDataError, WorkFailed
-from flairnb.provenance import atomic_path, read_json
+from flairnb.errors import EnvironmentProblem, FlairnbError, InputError, MissingDataError, WorkFailed
+from flairnb.provenance import atomic_path
+from flairnb.report.case_files import read_lesions, read_summary, refuse_foreign
 from flairnb.report.html import FOOTER, check_self_contained, style
 from flairnb.report.review_files import SUMMARY, case_names, find_flair, stem_of, visible_below
 
@@ -28,6 +32,10 @@ NOT_CLINICAL = "Research and teaching only. Not for clinical use."
 #: Of living adults; outside, brain extraction has failed or the patient is a child.
 BRAIN_ML = (800.0, 2000.0)
 LARGEST_LESIONS = 15
+_LOG = logging.getLogger(__name__)
+#: By what our own pages are known, whatever version wrote them.
+_OURS = "<footer>Made by flairnb"
+_OUR_INDEX, _OUR_PAGE = (_OURS, "<title>Cases</title>"), (_OURS, "<h2>How it was made</h2>")
 _COLUMNS = {"lesion": "no.", "volume_ml": "ml", "max_in_plane_diameter_mm": "longest in plane, mm", "mean_probability": "mean probability"}
 
 
@@ -36,6 +44,8 @@ def write_case_reports(folder: Path, data_dir: Path | None = None, pdf: bool = F
 
     Where several results have one file stem, as all from DICOM have, titles and
     index name them by their folders, too (:func:`flairnb.report.review_files.case_names`).
+    A case whose summary or table of lesions cannot be used is passed over; the
+    log and the index name it, and say why.
 
     Parameters
     ----------
@@ -56,6 +66,9 @@ def write_case_reports(folder: Path, data_dir: Path | None = None, pdf: bool = F
     ------
     MissingDataError
         When there are no results.
+    InputError
+        When none of them can be used, or where a page or the index would
+        replace a file that is not ours; nothing was written then.
     EnvironmentProblem
         For `pdf` without Chromium.
     """
@@ -66,20 +79,42 @@ def write_case_reports(folder: Path, data_dir: Path | None = None, pdf: bool = F
             f"case-report: expected results of flairnb segment in {folder.name}/, found no file *{SUMMARY}. Run flairnb segment first."
         )
     browser = _browser() if pdf else ""
-    pages, rows = [], []
+    index = folder / INDEX
+    refuse_foreign(index, _OUR_INDEX)
+    for path in summaries:
+        refuse_foreign(_page_of(path), _OUR_PAGE)
+    pages, rows, passed = [], [], []
     for name, path in zip(case_names(folder, summaries), summaries, strict=True):
-        stem, summary = stem_of(path), read_json(path)
-        page = path.with_name(f"{stem}{PAGE}")
-        _write(page, case_page(path.parent, stem, summary, data_dir, name), name)
+        try:
+            summary = read_summary(path)
+            text = case_page(path.parent, stem_of(path), summary, data_dir, name)
+        except InputError as error:
+            _LOG.warning("case-report: passed over %s: %s", name, error)
+            passed.append((name, str(error)))
+            continue
+        page = _page_of(path)
+        _write(page, text, name)
         pages.append(page)
-        rows.append(_index_row(page.relative_to(folder).as_posix(), name, summary))
+        rows.append(_index_row(page.relative_to(folder), name, summary))
         if pdf:
             _print(browser, page)
-    index = folder / INDEX
-    head = "<tr><th>case</th><th>lesions</th><th>ml</th><th>expected Dice</th><th>warnings</th></tr>"
-    body = f"<h1>{len(pages)} cases</h1><p class='banner'>{NOT_CLINICAL}</p><table>{head}{''.join(rows)}</table>"
-    _write(index, _document("Cases", body), "index")
+    if not pages:
+        raise InputError(f"case-report: expected results that can be read, found none; first: {passed[0][1]} Run flairnb segment again.")
+    _write(index, _index(rows, passed), "index")
     return [index, *pages]
+
+
+def _page_of(summary: Path) -> Path:
+    return summary.with_name(f"{stem_of(summary)}{PAGE}")
+
+
+def _index(rows: list[str], passed: list[tuple[str, str]]) -> str:
+    """Return the list of cases; below it, those that were passed over, and why."""
+    head = "<tr><th>case</th><th>lesions</th><th>ml</th><th>expected Dice</th><th>warnings</th></tr>"
+    body = f"<h1>{len(rows)} cases</h1><p class='banner'>{NOT_CLINICAL}</p><table>{head}{''.join(rows)}</table>"
+    if passed:
+        body += f"<h2>{len(passed)} passed over</h2><p>Their results are damaged. Run flairnb segment on them again.</p>{_table(passed)}"
+    return _document("Cases", body)
 
 
 def case_page(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Path | None = None, name: str = "") -> str:
@@ -96,8 +131,13 @@ def case_page(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Pat
     data_dir : Path, optional
     name : str
         Of the case, in the title; "" for the stem.
+
+    Raises
+    ------
+    InputError
+        The table of lesions cannot be read, or is not the one of the summary.
     """
-    name, lesions = name or stem, _lesions(folder, stem)
+    name, lesions = name or stem, _lesions(folder, stem, summary)
     images = _images(folder, stem, summary, data_dir)
     notes = [*warnings_of(summary)]
     if images is None:
@@ -114,7 +154,7 @@ def case_page(folder: Path, stem: str, summary: Mapping[str, Any], data_dir: Pat
         "<h2>Slices</h2>",
         _mosaic(folder, stem, images),
         "<h2>Lesions</h2>",
-        _lesion_rows(lesions, images),
+        _lesion_rows(lesions, images, summary["lesion_count"]),
         "<h2>How it was made</h2>",
         _provenance(summary),
     ]
@@ -182,15 +222,16 @@ def _mosaic(folder: Path, stem: str, images: dict[str, Any] | None) -> str:
     return _img(kept.read_bytes(), "slices", 900) if kept.is_file() else "<p>No picture.</p>"
 
 
-def _lesions(folder: Path, stem: str) -> pd.DataFrame:
-    import pandas as pd
-
+def _lesions(folder: Path, stem: str, summary: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Return the table of lesions; None where it was taken away."""
     path = folder / f"{stem}_desc-lesions.tsv"
-    return pd.read_csv(path, sep="\t", na_values=["n/a"]) if path.is_file() else pd.DataFrame(columns=list(_COLUMNS))
+    return read_lesions(path, summary["lesion_count"]) if path.is_file() else None
 
 
-def _lesion_rows(lesions: pd.DataFrame, images: dict[str, Any] | None) -> str:
-    if lesions.empty:
+def _lesion_rows(lesions: pd.DataFrame | None, images: dict[str, Any] | None, count: int) -> str:
+    if lesions is None and count:
+        return f"<p>{count} were found; their table is not beside this page any more.</p>"
+    if lesions is None or lesions.empty:
         return "<p>None was found. An empty mask is not a healthy brain.</p>"
     rows = []
     for row in lesions.head(LARGEST_LESIONS).to_dict("records"):
@@ -221,7 +262,7 @@ def _table(rows: list[tuple[str, str]]) -> str:
     return "<table>" + "".join(f"<tr><th>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>" for key, value in rows) + "</table>"
 
 
-def _index_row(link: str, name: str, summary: Mapping[str, Any]) -> str:
+def _index_row(page: Path, name: str, summary: Mapping[str, Any]) -> str:
     expected = summary.get("expected_dice")
     values = [
         str(summary["lesion_count"]),
@@ -229,6 +270,7 @@ def _index_row(link: str, name: str, summary: Mapping[str, Any]) -> str:
         "" if expected is None else f"{float(expected):.2f}",
     ]
     cells = "".join(f"<td>{value}</td>" for value in [*values, str(len(warnings_of(summary)))])
+    link = quote(os.fsencode(page.as_posix()))
     return f'<tr><td><a href="{html.escape(link)}">{html.escape(name)}</a></td>{cells}</tr>'
 
 
@@ -240,7 +282,7 @@ def _document(title: str, body: str) -> str:
 def _write(path: Path, text: str, what: str) -> None:
     check_self_contained(text, what)
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # a folder's name need not be UTF-8
 
 
 def _browser() -> str:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from flairnb.provenance import machine, processor_flags, versions
+from flairnb.provenance import machine, processor_flags, read_json, sha256_file, versions
 
 #: What decides how fast TensorFlow computes on an x86 processor; `network.schedule` asks for the last two.
 ARITHMETIC = ("avx", "avx2", "avx512f", "amx_tile", "avx512_bf16", "amx_bf16")
@@ -195,8 +195,11 @@ def _kernel() -> Finding:
     kernel = Path(sys.prefix) / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
     if not kernel.is_file():
         return Finding("kernel", "note", "no python3 kernel in this environment", "flairnb run needs none; for Lab: make setup.")
-    program = json.loads(kernel.read_text(encoding="utf-8"))["argv"][0]
-    same = program in ("python", "python3") or _same_prefix(program)
+    try:
+        program = json.loads(kernel.read_text(encoding="utf-8"))["argv"][0]
+        same = program in ("python", "python3") or _same_prefix(program)
+    except (OSError, ValueError, LookupError, TypeError):
+        return Finding("kernel", "fail", "its kernel.json is damaged", "Reinstall ipykernel here: make setup.")
     advice = "" if same else "Reinstall ipykernel here, so that notebooks run in flairnb's environment."
     return Finding("kernel", "ok" if same else "fail", "same environment as flairnb" if same else "belongs to another environment", advice)
 
@@ -258,7 +261,24 @@ def _report_templates() -> Finding:
 
 def _weights() -> Finding:
     folder = Path(__file__).resolve().parents[1] / "network" / "shipped"
-    files = sorted(p.name for p in folder.rglob("*.keras"))
-    if files:
-        return Finding("weights", "ok", ", ".join(files))
-    return Finding("weights", "note", "none shipped", "flairnb segment uses the network of a demo run: make report.")
+    networks = sorted({path.parent for pattern in ("*.keras", "settings.json") for path in folder.rglob(pattern)})
+    if not networks:
+        return Finding("weights", "note", "none shipped", "flairnb segment uses the network of a demo run: make report.")
+    troubles = [f"{network.name}: {trouble}" for network in networks if (trouble := _trouble_of_weights(network))]
+    if troubles:
+        return Finding("weights", "fail", "; ".join(troubles), "Reinstall flairnb; in a checkout: git checkout flairnb/network/shipped.")
+    return Finding("weights", "ok", ", ".join(sorted(path.name for path in folder.rglob("*.keras"))))
+
+
+def _trouble_of_weights(folder: Path) -> str:
+    """Return what is wrong with the network of a folder, "" if its file is the one that its settings speak of."""
+    try:
+        settings = read_json(folder / "settings.json")
+        name, expected = str(settings["file"]), settings["sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return "settings.json is missing or damaged"
+    try:
+        whole = sha256_file(folder / name) == expected
+    except OSError:
+        return f"{name} is missing or cannot be read"
+    return "" if whole else f"{name} is cut off or changed (its SHA-256 is not the one in settings.json)"

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from flairnb.cli import call
+from flairnb.provenance import sha256_file, write_json
 from flairnb.report import doctor
 
 
@@ -74,6 +75,54 @@ def test_a_kernel_of_another_environment_is_a_failure(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     assert finding("kernel").status == "fail"
     assert finding("lab extensions").status == "fail"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"argv": []}', '{"argv": [3]}', '{"argv": null}', "\xff"])
+def test_a_damaged_kernel_is_a_finding_with_advice(monkeypatch, tmp_path, content):
+    kernel = tmp_path / "share" / "jupyter" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(content, encoding="latin-1")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    found = finding("kernel")
+    assert (found.status, found.found) == ("fail", "its kernel.json is damaged") and "make setup" in found.advice
+
+
+@pytest.fixture
+def shipped(monkeypatch, tmp_path):
+    """A package with one network, as far as the doctor looks at it."""
+    folder = tmp_path / "flairnb" / "network" / "shipped" / "unet"
+    folder.mkdir(parents=True)
+    (folder / "unet.keras").write_bytes(b"weights" * 99)
+    write_json(folder / "settings.json", {"file": "unet.keras", "sha256": sha256_file(folder / "unet.keras")})
+    monkeypatch.setattr(doctor, "__file__", str(tmp_path / "flairnb" / "report" / "doctor.py"))
+    return folder
+
+
+def test_whole_weights_are_well(shipped):
+    assert doctor._weights() == doctor.Finding("weights", "ok", "unet.keras")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda d: (d / "unet.keras").write_bytes(b"weights" * 50), "unet: unet.keras is cut off or changed"),
+        (lambda d: (d / "unet.keras").write_bytes(b""), "unet: unet.keras is cut off or changed"),
+        (lambda d: (d / "unet.keras").unlink(), "unet: unet.keras is missing"),
+        (lambda d: (d / "settings.json").unlink(), "unet: settings.json is missing or damaged"),
+        (lambda d: (d / "settings.json").write_text("{"), "unet: settings.json is missing or damaged"),
+        (lambda d: (d / "settings.json").write_text("[]"), "unet: settings.json is missing or damaged"),
+    ],
+)
+def test_damaged_weights_are_a_failure_with_advice(shipped, spoil, words):
+    spoil(shipped)
+    found = doctor._weights()
+    assert found.status == "fail" and found.found.startswith(words) and "Reinstall flairnb" in found.advice
+
+
+def test_no_weights_are_a_note(shipped):
+    for path in shipped.iterdir():
+        path.unlink()
+    assert doctor._weights().status == "note"
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.12"])

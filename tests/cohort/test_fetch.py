@@ -162,6 +162,7 @@ def test_the_list_counts_what_is_there(registry, tmp_path):
         ("sha256", "abc", "expected sha256 of 64 hexadecimal digits"),
         ("name", "../x.nii.gz", "expected names that stay inside"),
         ("name", "/x.nii.gz", "expected names that stay inside"),
+        ("name", ".", "expected names that stay inside"),
         ("name", "set/mask.nii.gz", "expected each name once"),
         ("bytes", "12 MB", "expected a size in bytes"),
     ],
@@ -180,6 +181,41 @@ def test_a_registry_needs_its_columns_and_to_exist(registry, tmp_path):
         read_registry(tmp_path / "registry.tsv")
     with pytest.raises(MissingDataError):
         read_registry(tmp_path / "none.tsv")
+
+
+@pytest.mark.parametrize("citation", ['"Lesjak et al', 'x "quoted', 'y"', '"'])
+def test_a_quotation_mark_in_a_registry_is_a_letter_and_no_row_is_lost(registry, tmp_path, citation):
+    registry["citation"] = [citation, 'z"']
+    lines = ["\t".join(row) for row in [REGISTRY_COLUMNS, *registry.values.tolist()]]
+    (tmp_path / "registry.tsv").write_bytes(("\ufeff" + "\r\n".join([*lines, "", ""])).encode())
+    found = read_registry(tmp_path / "registry.tsv")
+    assert found["citation"].tolist() == [citation, 'z"'] and found["name"].tolist() == list(FILES)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected a line for every file, found none"),
+        ("\t".join(REGISTRY_COLUMNS).encode(), "expected a line for every file, found none"),
+        ("\t".join(REGISTRY_COLUMNS).encode() + b"\ns\tM\xfcller\n", "expected .* in UTF-8, could not read it .*xfc' is not UTF-8"),
+        (b"name\tname\nx\ty\n", "expected each column once, found 'name' more than once"),
+        ("\t".join(REGISTRY_COLUMNS).encode() + b"\n" + b"x\t" * 7 + b"x\n", "expected rows of 7 cells.* found 8 in line 2"),
+        ("\t".join(REGISTRY_COLUMNS).encode() + b"\n\n" + b"x\t" * 9 + b"x\n", "expected rows of 7 cells.* found 10 in line 3"),
+    ],
+)
+def test_what_is_no_registry_is_refused_in_one_line(tmp_path, content, message):
+    (tmp_path / "registry.tsv").write_bytes(content)
+    with pytest.raises(InputError, match=rf"registry\.tsv: {message}") as caught:
+        read_registry(tmp_path / "registry.tsv")
+    assert "\n" not in str(caught.value)
+
+
+def test_names_are_quoted_in_the_address_of_a_mirror(published, server, tmp_path):
+    name = "set/case #1 50%25?.nii.gz"
+    (published / name).write_bytes(b"image")
+    row = ("set", name, "http://127.0.0.1:9/never", hashlib.sha256(b"image").hexdigest(), "MIT", "nobody", "image")
+    fetch_dataset("set", pd.DataFrame([row], columns=list(REGISTRY_COLUMNS)), tmp_path / "data", mirror=server)
+    assert files_in(tmp_path / "data") == {name: b"image"}
 
 
 def test_the_projects_registry_is_pinned_licensed_and_cited():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from flairnb.cohort import manifest_files
 from flairnb.cohort.columns import COLUMNS, NAMES, columns_markdown
 from flairnb.cohort.diagnoses import DIAGNOSIS_KEYS
 from flairnb.cohort.manifest import PROBLEM_COLUMNS, named_files, read_manifest, write_manifest
@@ -143,6 +145,74 @@ def test_a_file_written_in_two_ways_is_a_duplicate(write, again):
     second = {"participant_id": "sub-b", "flair": again.format(GOOD["flair"]), "reference_mask": "b/mask.nii.gz"}
     problems = problems_of(write(GOOD, GOOD | second))
     assert problems[["row", "column", "value", "problem"]].values.tolist() == [[3, "flair", second["flair"], "stands already in line 2"]]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "first"),
+    [
+        ("second_reader_mask", GOOD["reference_mask"], "reference_mask"),
+        ("reference_mask", GOOD["flair"], "flair"),
+        ("t1w", GOOD["flair"], "flair"),
+        ("brain_mask", f"b/../{GOOD['reference_mask']}", "reference_mask"),
+        ("t1w", "link.nii.gz", "flair"),
+    ],
+)
+def test_one_file_in_two_columns_of_a_row_is_a_problem(write, tmp_path, column, value, first):
+    (tmp_path / "link.nii.gz").symlink_to(tmp_path / GOOD["flair"])
+    problems = problems_of(write(GOOD | {column: value}))
+    assert problems[["row", "column", "value", "problem"]].values.tolist() == [[2, column, value, f"the same file as {first}"]]
+
+
+def test_a_link_to_a_file_of_another_row_is_a_duplicate(write, tmp_path):
+    """A case to test with that is one of those trained on."""
+    (tmp_path / "link.nii.gz").symlink_to(tmp_path / GOOD["flair"])
+    second = GOOD | {"participant_id": "sub-b", "split": "validation", "flair": "link.nii.gz", "reference_mask": "b/mask.nii.gz"}
+    problems = problems_of(write(GOOD, second))
+    assert problems[["row", "column", "problem"]].values.tolist() == [[3, "flair", "stands already in line 2"]]
+    swapped = second | {"flair": "b/FLAIR.nii.gz", "second_reader_mask": GOOD["reference_mask"]}
+    assert problems_of(write(GOOD, swapped))["problem"].tolist() == ["stands already in line 2 as reference_mask"]
+
+
+def test_two_flairs_of_a_head_may_share_its_t1w_and_brain_mask(write):
+    shared = {"t1w": "other.nii.gz", "brain_mask": "b/brain.nii.gz"}
+    path = write(GOOD | shared, GOOD | shared | {"participant_id": "sub-b", "flair": "b/FLAIR.nii.gz", "reference_mask": "b/mask.nii.gz"})
+    (path.parent / "b" / "brain.nii.gz").touch()
+    assert len(read_manifest(path)) == 2
+
+
+def test_a_path_that_is_too_long_is_a_problem_of_its_row_alone(write):
+    long = "a" * 300 + ".nii.gz"
+    problems = problems_of(
+        write(GOOD | {"age": "old"}, GOOD | {"participant_id": "sub-b", "flair": long, "reference_mask": "b/mask.nii.gz"})
+    )
+    assert problems[["row", "column"]].values.tolist() == [[2, "age"], [3, "flair"]]
+    assert problems.loc[1, "problem"] == "the path is too long for this computer" and problems.loc[1, "what_to_do"]
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "the file, or a folder on the way to it, may not be read"),
+        (OSError(errno.EIO, "Input/output error"), "cannot be looked at (Input/output error)"),
+    ],
+)
+def test_a_folder_that_may_not_be_entered_is_a_problem_of_its_row_alone(write, monkeypatch, error, problem):
+    is_file = Path.is_file
+
+    def locked(path):
+        if path.name == "FLAIR.nii.gz":
+            raise error
+        return is_file(path)
+
+    path = write(GOOD, GOOD | {"participant_id": "sub-b", "flair": "b/FLAIR.nii.gz", "reference_mask": "b/mask.nii.gz"})
+    monkeypatch.setattr(Path, "is_file", locked)
+    problems = problems_of(path)
+    assert problems[["row", "column", "problem"]].values.tolist() == [[3, "flair", problem]]
+
+
+def test_a_file_that_may_not_be_read_is_a_problem(write, monkeypatch):
+    monkeypatch.setattr(manifest_files.os, "access", lambda path, _mode: Path(path).name != "mask.nii")
+    assert problems_of(write(GOOD))["problem"].tolist() == ["the file, or a folder on the way to it, may not be read"]
 
 
 def test_a_healthy_brain_needs_no_mask_and_a_diseased_one_does(write):

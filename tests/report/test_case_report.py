@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import shutil
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -86,6 +88,92 @@ def test_a_page_never_shows_another_patients_flair_of_the_same_name(results, tmp
     ours.unlink()
     page = case_page(results, "sub-1", told, tmp_path / "data")
     assert "the FLAIR that was segmented was not found beside the results" in page and page.count("<img") == 0
+
+
+CUT = '{"lesion_volume_ml": 0.08, "lesion_co'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("sub-1_desc-summary.json", CUT),
+        ("sub-1_desc-summary.json", ""),
+        ("sub-1_desc-summary.json", "\xff"),
+        ("sub-1_desc-summary.json", '{"a": 1}'),
+        ("sub-1_desc-summary.json", "[1]"),
+        ("sub-1_desc-summary.json", '{"lesion_volume_ml": 1, "lesion_count": 1, "seconds": {"read": "long"}}'),
+        ("sub-1_desc-summary.json", '{"lesion_volume_ml": 1, "lesion_count": 1, "input": {"spacing_mm": 1}}'),
+        ("sub-1_desc-summary.json", '{"lesion_volume_ml": 1, "lesion_count": 1, "weights": [1]}'),
+        ("sub-1_desc-lesions.tsv", ""),
+        ("sub-1_desc-lesions.tsv", "a\tb\n1\t2\n"),
+        ("sub-1_desc-lesions.tsv", "\xff"),
+    ],
+)
+def test_a_damaged_result_is_passed_over_and_named(results, name, content, caplog, capsys):
+    (results / name).write_text(content, encoding="latin-1")
+    assert call(["case-report", str(results)]) == 0
+    assert "1 pages" in capsys.readouterr().out
+    index = (results / "index.html").read_text(encoding="utf-8")
+    assert "1 passed over" in index and name in index and "sub-2_desc-report.html" in index and "sub-1_desc-report.html" not in index
+    assert any(f"passed over sub-1: {name}: expected" in message and "\n" not in message for message in caplog.messages)
+    assert not (results / "sub-1_desc-report.html").exists()
+
+
+def test_a_table_of_lesions_that_lost_its_last_row_is_damaged(results):
+    path = results / "sub-1_desc-lesions.tsv"
+    whole = path.read_text()
+    for cut in (whole.rindex("\n", 0, -1) + 1, whole.rindex("\n", 0, -1) + 6):
+        path.write_text(whole[:cut])
+        assert [page.name for page in write_case_reports(results)] == ["index.html", "sub-2_desc-report.html"]
+
+
+def test_results_that_are_all_damaged_are_an_error_that_names_the_first(results, capsys):
+    for stem in ("sub-1", "sub-2"):
+        (results / f"{stem}_desc-summary.json").write_text("")
+    assert call(["case-report", str(results)]) == 2
+    assert "error: case-report: expected results that can be read, found none; first: sub-1_desc-summary.json" in capsys.readouterr().err
+    assert not (results / "index.html").exists()
+
+
+def test_a_table_of_lesions_that_is_gone_does_not_make_a_patient_without_lesions(results):
+    (results / "sub-1_desc-lesions.tsv").unlink()
+    text = write_case_reports(results)[1].read_text(encoding="utf-8")
+    assert "2 were found; their table is not beside this page" in text and "None was found" not in text
+
+
+def test_an_entry_of_a_summary_that_is_null_is_not_known(results):
+    summary = read_json(results / "sub-1_desc-summary.json")
+    write_json(results / "sub-1_desc-summary.json", summary | {"notes": None, "brain_volume_ml": None, "seconds": None})
+    assert "<td>not known</td>" in write_case_reports(results)[1].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["case #1", "50% done?", 'Zoë "q" & <b>', "a%20b"])
+def test_links_lead_to_folders_of_any_name(results, name):
+    root = results.parent / "all"
+    root.mkdir()
+    results.rename(root / name)
+    index, *pages = write_case_reports(root)
+    links = re.findall(r'href="([^"]+)"', index.read_text(encoding="utf-8"))
+    assert len(links) == 2
+    for link, page in zip(links, pages, strict=True):
+        parts = urlsplit(html.unescape(link))
+        assert not parts.query and not parts.fragment and root / unquote(parts.path) == page and page.is_file()
+
+
+@pytest.mark.parametrize("name", ["index.html", "sub-1_desc-report.html"])
+@pytest.mark.parametrize("content", [b"MY OWN PAGE", b"", b"\xff", b"<footer>Made by flairnb</footer>"])
+def test_a_page_of_another_is_not_replaced(results, name, content, capsys):
+    (results / name).write_bytes(content)
+    before = {path: path.read_bytes() for path in results.iterdir()}
+    assert call(["case-report", str(results)]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: case-report: expected to write {name}, found a file of that name in out/") and shown.count("\n") == 1
+    assert {path: path.read_bytes() for path in results.iterdir()} == before
+
+
+def test_our_own_pages_are_replaced(results):
+    first = [path.read_bytes() for path in write_case_reports(results)]
+    assert [path.read_bytes() for path in write_case_reports(results)] == first
 
 
 def test_half_written_results_in_hidden_folders_are_no_case(results):
