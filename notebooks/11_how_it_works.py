@@ -70,6 +70,7 @@ lesson.play(
 # The blue line touches zero near 2.5 s: there CSF is black while a lesion, with a much shorter T1 and a long T2, is the
 # brightest tissue. Shorten TE and the lesion melts into grey matter: its brightness is T2. Shorten TR and CSF's zero moves to
 # the left, because it has not recovered; at 1.5 T the T1 of the tissues is shorter and their zeros move left, while CSF's stays.
+# With a short TR the curves end early: the echo, TE after TI, must come before the next inversion.
 
 # %% jupyter={"source_hidden": true}
 lesson_play.ask("signal", interactive)

@@ -96,7 +96,7 @@ def read_progress(folder: Path, identity: Mapping[str, Any]) -> Progress | None:
         changes = ", ".join(f"{k}: {before.get(k)!r} then, {identity.get(k)!r} now" for k in changed)
         raise InputError(
             f"training: the checkpoint in {path.parent.name} is of a run with other settings ({changes}). "
-            "Choose another model folder, delete this one, or train with resume=False."
+            "Choose another folder (flairnb train: another --out), delete this one, or train with resume=False."
         )
     return progress
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flairnb.settings import TrainSettings
 
 ORDER, DRAW = 0, 1
-# Enough voxels to stand for a lesion load when patches are chosen; the mask itself is always used whole.
+# Enough voxels to stand for a lesion load where patches only have to hold some of it; those that must hold none need them all.
 LESION_VOXELS = 4000
 PREFETCH = 2
 
@@ -79,7 +79,8 @@ class EpochPatches:
         rng = np.random.default_rng([self.seed, self.epoch, DRAW, volume.key, augmentation])
         mask = volume.open_mask()
         lesions = np.argwhere(np.asarray(mask))
-        if len(lesions) > LESION_VOXELS:
+        elsewhere = "any" if self.train.recipe == "robust" else "free"
+        if elsewhere == "any" and len(lesions) > LESION_VOXELS:
             lesions = lesions[np.sort(rng.choice(len(lesions), LESION_VOXELS, replace=False))]
         transform = IDENTITY
         if self.train.augmentations > 0:
@@ -91,7 +92,6 @@ class EpochPatches:
         shape = tuple(int(np.ceil(n / transform.coarser)) for n in mask.shape)
         first = (np.asarray(mask.shape) - shape) // 2
         lesions = np.asarray(lesions, dtype=float).reshape(-1, 3) - first
-        elsewhere = "any" if self.train.recipe == "robust" else "free"
         return transform, sample_patch_corners(rng, shape, self.train.patch, lesions, count, fraction, elsewhere) + first
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

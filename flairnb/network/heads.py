@@ -55,8 +55,29 @@ def heads_folder(root: str | os.PathLike, sources: Sources, spacing_mm: float) -
     >>> heads_folder("heads", Sources(), 1.5).name
     '1.5mm-70a4a2ea'
     """
+    return Path(root) / f"{spacing_mm:g}mm-{_hash(sources)}"
+
+
+def sources_key(sources: Sources) -> str:
+    """Return one line that differs where the source files differ, by their names.
+
+    Examples
+    --------
+    >>> sources_key(Sources())
+    '0 label maps, 0 stroke masks, 0 MS masks: 70a4a2ea'
+    """
+    counts = f"{len(sources.label_maps)} label maps, {len(sources.stroke_masks)} stroke masks, {len(sources.ms_masks)} MS masks"
+    return f"{counts}: {_hash(sources)}"
+
+
+def _hash(sources: Sources) -> str:
     names = [[path.name for path in paths] for paths in (sources.label_maps, sources.stroke_masks, sources.ms_masks)]
-    return Path(root) / f"{spacing_mm:g}mm-{content_hash(names)[:8]}"
+    return content_hash(names)[:8]
+
+
+def head_prefix(seed: int) -> str:
+    """Return how the names of a seed's heads begin, and of no other seed's."""
+    return f"head{seed:05d}_"
 
 
 def make_head(folder: str | os.PathLike, number: int, seed: int, sources: Sources, spacing_mm: float) -> Path:
@@ -67,7 +88,7 @@ def make_head(folder: str | os.PathLike, number: int, seed: int, sources: Source
     Path
         The mask's file.
     """
-    name = f"head{seed:05d}_{number:06d}"
+    name = f"{head_prefix(seed)}{number:06d}"
     target = Path(folder) / f"{name}{MASK_SUFFIX}"
     if target.exists():
         return target

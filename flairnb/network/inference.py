@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 HALO_VOX = 32
 # How far smoothing before a coarser look can reach.
 _REACH_VOX = 4
+# By so much the box of a coarser look is larger than its brain's.
+COARSER_MARGIN_VOX = 2
 # Below this many voxels at its deepest level, a training patch is all border there: see `suited`.
 FEWEST_AT_DEPTH = 4
 # Peak memory of one pass, measured at width 4 to 16: this many float32 maps of `width` channels at full resolution.
@@ -189,8 +191,8 @@ def _once(
     margin_vox: int = 0,
 ) -> Look:
     """Look at the brain's box with a margin; the answer has the volume's shape."""
-    multiple, box = size_multiple(model), mask_box(brain, margin_vox)
-    box = tiled_box(box, infer.patch, infer.step) if infer.method == "tiled" else lattice_box(box, multiple)
+    multiple = size_multiple(model)
+    box = look_box(brain, infer, multiple, margin_vox)
     beyond = [(0, max(0, side.stop - n)) for side, n in zip(box, volume.shape, strict=True)]
     inner = np.pad(volume, beyond)[box]
     if infer.method == "tiled":
@@ -204,6 +206,23 @@ def _once(
         return out[tuple(slice(n) for n in volume.shape)]
 
     return look.through(back)
+
+
+def look_box(brain: NDArray[np.bool_], infer: InferSettings, multiple: int, margin_vox: int = 0) -> Box:
+    """Return what one look at a brain covers, in tiles or whole; it may stick out of the volume at its end."""
+    box = mask_box(brain, margin_vox)
+    return tiled_box(box, infer.patch, infer.step) if infer.method == "tiled" else lattice_box(box, multiple)
+
+
+def look_boxes(brain: NDArray[np.bool_], infer: InferSettings, multiple: int) -> list[Box]:
+    """Return what each look of `predict` covers, each on its own grid: as it is, its mirror image, with larger voxels."""
+    boxes = [look_box(brain, infer, multiple)]
+    if infer.flips:
+        boxes.append(look_box(brain[::-1], infer, multiple))
+    if infer.coarser_look > 1:
+        inside = _coarser_brain(brain, infer.coarser_look)
+        boxes += [look_box(inside, infer, multiple, COARSER_MARGIN_VOX)] if inside.any() else []
+    return boxes
 
 
 def lattice_box(box: Sequence[slice], multiple: int) -> Box:
@@ -246,20 +265,31 @@ def _coarser(model: keras.Model, volume: NDArray[np.float32], brain: NDArray[np.
     """Look at the brain with larger voxels, the first of both in one place, and bring the answer back to its own."""
     from scipy import ndimage
 
-    factor = infer.coarser_look
-    own = Grid(volume.shape, np.eye(4))
-    # The last of the larger voxels reaches over the centre of the last small one; its own centre may lie farther out.
-    coarse = Grid(tuple(int(np.ceil((n - 1) / factor + 0.5)) for n in volume.shape), np.diag([factor, factor, factor, 1.0]))
-    beyond = [(0, max(0, int(np.ceil((m - 1) * factor - (n - 0.5))))) for m, n in zip(coarse.shape, volume.shape, strict=True)]
-    volume, brain = (np.pad(part, beyond, mode="edge") for part in (volume, brain))
-    box = mask_box(brain, _REACH_VOX)
-    affine = box_affine(own.affine, box)
-    small = resample(ndimage.gaussian_filter(volume[box], 0.3 * (factor - 1)), affine, coarse)
-    inside = resample(brain[box], affine, coarse) > 0.5
+    factor, own = infer.coarser_look, Grid(volume.shape, np.eye(4))
+    inside = _coarser_brain(brain, factor)
     if not inside.any():
         return Look(np.zeros(own.shape, np.float32))
-    found = _once(model, np.where(inside, small, 0).astype(np.float32), inside, infer, variance, margin_vox=2)
+    coarse, beyond = _coarser_grid(volume.shape, factor)
+    volume, brain = (np.pad(part, beyond, mode="edge") for part in (volume, brain))
+    box = mask_box(brain, _REACH_VOX)
+    small = resample(ndimage.gaussian_filter(volume[box], 0.3 * (factor - 1)), box_affine(own.affine, box), coarse)
+    found = _once(model, np.where(inside, small, 0).astype(np.float32), inside, infer, variance, COARSER_MARGIN_VOX)
     return found.through(lambda part: resample(part, coarse.affine, own))
+
+
+def _coarser_grid(shape: Sequence[int], factor: float) -> tuple[Grid, list[tuple[int, int]]]:
+    """Return the grid of larger voxels, and by how much the volume must be padded for it."""
+    # The last of the larger voxels reaches over the centre of the last small one; its own centre may lie farther out.
+    coarse = Grid(tuple(int(np.ceil((n - 1) / factor + 0.5)) for n in shape), np.diag([factor, factor, factor, 1.0]))
+    return coarse, [(0, max(0, int(np.ceil((m - 1) * factor - (n - 0.5))))) for m, n in zip(coarse.shape, shape, strict=True)]
+
+
+def _coarser_brain(brain: NDArray[np.bool_], factor: float) -> NDArray[np.bool_]:
+    """Return the brain in larger voxels."""
+    coarse, beyond = _coarser_grid(brain.shape, factor)
+    brain = np.pad(brain, beyond, mode="edge")
+    box = mask_box(brain, _REACH_VOX)
+    return resample(brain[box], box_affine(np.eye(4), box), coarse) > 0.5
 
 
 def size_multiple(model: keras.Model) -> int:

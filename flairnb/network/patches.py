@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 TRIES_INSIDE = 12
 TRIES_OVER_THE_EDGE = 24
+# A patch is cut by pulling, lesion voxels are moved by pushing: nearest neighbours of both differ by up to one voxel.
+MARGIN_VOX = 1
 
 
 def sample_patch_corners(  # noqa: PLR0913 (the last has a default)
@@ -33,6 +35,7 @@ def sample_patch_corners(  # noqa: PLR0913 (the last has a default)
         Edge of a patch, voxels.
     lesion_voxels : (N, 3) array
         Positions of lesion voxels in that volume; N = 0 for a healthy brain.
+        All of them where patches are to hold none: what is left out is not avoided.
     count : int
         Number of patches.
     lesion_fraction : float
@@ -60,15 +63,38 @@ def sample_patch_corners(  # noqa: PLR0913 (the last has a default)
     lesion_voxels = np.asarray(lesion_voxels, dtype=float).reshape(-1, 3)
     wanted = int(np.floor(count * lesion_fraction + rng.random())) if len(lesion_voxels) else 0
     corners = [_with_lesion(rng, shape, patch, lesion_voxels) for _ in range(wanted)]
-    other = _without_lesion if elsewhere == "free" else _anywhere
-    corners += [other(rng, shape, patch, lesion_voxels) for _ in range(count - wanted)]
+    if elsewhere == "free":
+        load = LesionLoad(lesion_voxels)
+        corners += [_without_lesion(rng, shape, patch, load) for _ in range(count - wanted)]
+    else:
+        corners += [_anywhere(rng, shape, patch) for _ in range(count - wanted)]
     return np.array(corners, dtype=np.int64).reshape(count, 3)
 
 
-def lesion_count(corner: ArrayLike, patch: int, lesion_voxels: NDArray) -> int:
-    """Count the lesion voxels in a patch."""
-    offset = np.rint(lesion_voxels) - np.asarray(corner)
-    return int(np.count_nonzero(((offset >= 0) & (offset < patch)).all(axis=1)))
+class LesionLoad:
+    """Counts the lesion voxels of any box at once, by running sums over the lesions' own box.
+
+    Parameters
+    ----------
+    lesion_voxels : (N, 3) array
+        Positions; each counts for the voxel that it is nearest to.
+    """
+
+    def __init__(self, lesion_voxels: NDArray) -> None:
+        at = np.rint(lesion_voxels).astype(np.int64)
+        self.first = at.min(axis=0) if len(at) else np.zeros(3, np.int64)
+        self.shape = at.max(axis=0) - self.first + 1 if len(at) else np.zeros(3, np.int64)
+        self.sums = np.zeros(self.shape + 1, np.int32)
+        np.add.at(self.sums, tuple((at - self.first + 1).T), 1)
+        for axis in range(3):
+            np.cumsum(self.sums, axis=axis, out=self.sums)
+
+    def count(self, corner: ArrayLike, patch: int) -> int:
+        """Return how many lesion voxels a patch holds."""
+        start = np.asarray(corner) - self.first
+        (a, b, c), (d, e, f) = (np.clip(side, 0, self.shape) for side in (start, start + patch))
+        s = self.sums
+        return int(s[d, e, f] - s[a, e, f] - s[d, b, f] - s[d, e, c] + s[a, b, f] + s[a, e, c] + s[d, b, c] - s[a, b, c])
 
 
 def _with_lesion(rng: np.random.Generator, shape: tuple[int, ...], patch: int, lesions: NDArray) -> NDArray:
@@ -77,13 +103,13 @@ def _with_lesion(rng: np.random.Generator, shape: tuple[int, ...], patch: int, l
     return _pull_inside(corner, shape, patch)
 
 
-def _without_lesion(rng: np.random.Generator, shape: tuple[int, ...], patch: int, lesions: NDArray) -> NDArray:
+def _without_lesion(rng: np.random.Generator, shape: tuple[int, ...], patch: int, load: LesionLoad) -> NDArray:
     best, least = None, None
     for number in range(TRIES_INSIDE + TRIES_OVER_THE_EDGE):
         corner = rng.integers(0, np.asarray(shape)) - patch // 2
         if number < TRIES_INSIDE:
             corner = _pull_inside(corner, shape, patch)
-        held = lesion_count(corner, patch, lesions) if len(lesions) else 0
+        held = load.count(corner - MARGIN_VOX, patch + 2 * MARGIN_VOX)
         if least is None or held < least:
             best, least = corner, held
         if least == 0:
@@ -91,7 +117,7 @@ def _without_lesion(rng: np.random.Generator, shape: tuple[int, ...], patch: int
     return best
 
 
-def _anywhere(rng: np.random.Generator, shape: tuple[int, ...], patch: int, lesions: NDArray) -> NDArray:
+def _anywhere(rng: np.random.Generator, shape: tuple[int, ...], patch: int) -> NDArray:
     return _pull_inside(rng.integers(0, np.asarray(shape)) - patch // 2, shape, patch)
 
 

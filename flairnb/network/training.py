@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flairnb.errors import InputError, MissingDataError, SettingsError, WorkFailed
+from flairnb.network.checkpoint import FILE as CHECKPOINT
 from flairnb.network.checkpoint import Progress, read_progress, restore_variables, save_checkpoint
 from flairnb.network.confidence import Calibration, temper
 from flairnb.network.dataset import EpochPatches
@@ -61,7 +62,7 @@ def train(  # noqa: PLR0913 (all but three have defaults)
         ``history.csv`` and ``checkpoint.npz``, and ``start.json`` where the new
         weights take over how others are used; its last part is the name.
     resume : bool
-        Go on from ``checkpoint.npz``; with False it is ignored and replaced.
+        Go on from ``checkpoint.npz``; with False it and ``history.csv`` are removed.
     init : str or path, optional
         Weights to start from (fine-tuning); ignored when resuming.
     max_minutes : float, optional
@@ -76,7 +77,8 @@ def train(  # noqa: PLR0913 (all but three have defaults)
         :func:`flairnb.network.weights.inherited_use` gives it; that of `init` if
         absent. A run that goes on keeps what it began with.
     say : callable
-        Receives a line after every epoch.
+        Receives a line on how the new weights will be used, where that is taken
+        over from others, and a line after every epoch.
 
     Returns
     -------
@@ -104,15 +106,22 @@ def train(  # noqa: PLR0913 (all but three have defaults)
     source, folder = as_source(volumes), Path(model_dir)
     check_training(settings, source.records())
     limit = settings.train.max_minutes if max_minutes is None else max_minutes
-    progress = read_progress(folder, _identity(settings)) if resume else None
+    identity = _identity(settings, source)
+    progress = read_progress(folder, identity) if resume else None
     learner = Learner(settings, init if progress is None else None)
+    if not resume:
+        _forget(folder)
     begun = _begin(folder, init, use, again=progress is not None)
+    run = _Run(settings, folder, learner, progress or Progress(), limit * 60, begun, say, identity)
     if progress is None:
-        progress = Progress()
+        _say_use(run, None)
+        progress = run.progress
     else:
         restore_variables(folder, learner.variables())
         log.info("going on from epoch %d, step %d", progress.epoch + 1, progress.step)
-    run = _Run(settings, folder, learner, progress, limit * 60, begun, say)
+        if progress.epoch > settings.train.epochs:
+            say(f"trained for {progress.epoch} epochs already, not {settings.train.epochs}: for fewer choose another folder")
+        _say_use(run, use)
     while progress.epoch < settings.train.epochs and not run.out_of_time():
         run.epoch(source.records(), validation)
     return history_frame(progress)
@@ -143,6 +152,7 @@ class _Run:
     limit_s: float
     begun: dict[str, Any]
     say: Callable[[str], None]
+    identity: dict[str, Any]
 
     def use(self) -> dict[str, Any]:
         """Return the settings of use that the weights are saved with; without a network to take them from, the cut alone."""
@@ -227,7 +237,7 @@ class _Run:
         return dict(zip(_HISTORY, values, strict=True))
 
     def _checkpoint(self) -> None:
-        save_checkpoint(self.folder, self.progress, self.learner.variables(), _identity(self.settings))
+        save_checkpoint(self.folder, self.progress, self.learner.variables(), self.identity)
 
     def _save(self, validation_dice: float) -> None:
         settings, progress = self.settings, self.progress
@@ -264,9 +274,8 @@ def _begin(folder: Path, init: str | Path | None, use: Mapping[str, Any] | None,
     """
     path = folder / START_FILE
     if again:
-        begun = read_json(path) if path.is_file() else {}
-        _check_start(folder, init, begun.get("card", {}).get("started_from", "no weights"))
-        return _with_calibration(begun) if begun else {}
+        _check_start(folder, init)
+        return _with_calibration(read_json(path)) if path.is_file() else {}
     path.unlink(missing_ok=True)
     use = inherited_use(init) if use is None and init is not None else use
     if use is None:
@@ -278,14 +287,34 @@ def _begin(folder: Path, init: str | Path | None, use: Mapping[str, Any] | None,
     return _with_calibration(read_json(path))
 
 
-def _check_start(folder: Path, init: str | Path | None, before: str) -> None:
+def check_going_on(source: VolumeSource, settings: Settings, model_dir: str | Path, init: str | Path | None = None) -> None:
+    """Refuse at once what `train` refuses when its volumes are there; for volumes that take long to make.
+
+    Raises
+    ------
+    SettingsError
+        As `check_training`.
+    InputError
+        The folder holds a training with other settings, of volumes made from
+        something else, or that began with other weights; or a damaged one.
+    """
+    check_settings(settings)
+    folder = Path(model_dir)
+    if read_progress(folder, _identity(settings, source)) is not None:
+        _check_start(folder, init)
+
+
+def _check_start(folder: Path, init: str | Path | None) -> None:
+    path = folder / START_FILE
+    before = (read_json(path) if path.is_file() else {}).get("card", {}).get("started_from", "no weights")
     try:
         now = before if init is None else _started_from(init)
     except MissingDataError:  # whatever became of them, what is needed of them is kept
         return
     if now != before:
         raise InputError(
-            f"init: the training in {folder.name} began with {before}, found {now}. Choose another folder, or leave init out to go on."
+            f"init: the training in {folder.name} began with {before}, found {now}. "
+            "Choose another folder (flairnb train: another --out), or leave init out to go on."
         )
 
 
@@ -299,25 +328,61 @@ def _with_calibration(begun: dict[str, Any]) -> dict[str, Any]:
     return {**begun, "use": {**use, "calibration": Calibration(**use["calibration"])}}
 
 
-def _identity(settings: Settings) -> dict[str, Any]:
+#: How each setting of use is said.
+_SAID = {
+    "threshold": "lesion from {:g} on", "coarser_look": "second look {:g}", "sharpening": "sharpening {:g}",
+    "smoothing_mm": "smoothing {:g} mm", "min_lesion_ml": "smallest lesion {:g} ml", "rim_mm": "rim {:g} mm",
+}  # fmt: skip
+
+
+def _say_use(run: _Run, asked: Mapping[str, Any] | None) -> None:
+    """Say how the weights will be used, where that is taken over; of a run that goes on, also what was `asked` for in vain."""
+    use = run.use()
+    if "use" in run.begun:
+        run.say(f"the new weights are used so: {_use_in_words(use)}; calibration {use['calibration'].fitted_on or 'none'}")
+    vain = {name: asked.get(name, 0.0) for name in _SAID if asked and asked.get(name, 0.0) != use.get(name, 0.0)}
+    if vain:
+        run.say(f"this training keeps how it began, not: {_use_in_words(vain)}. For that, train anew in another folder (--out)")
+
+
+def _use_in_words(use: Mapping[str, Any]) -> str:
+    return ", ".join(words.format(use[name]) for name, words in _SAID.items() if name in use)
+
+
+def _forget(folder: Path) -> None:
+    """Remove what a training would go on from: killed before its first save, a new one must not become the old one."""
+    for name in (CHECKPOINT, HISTORY_FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
+#: The end of a training: to be moved while it goes on.
+END = ("epochs", "max_minutes")
+
+
+def _identity(settings: Settings, source: VolumeSource) -> dict[str, Any]:
     """Return what two parts of one run must share; the end of the run may be moved."""
-    free = ("epochs", "max_minutes")
     values = {"prepare.spacing_mm": settings.prepare.spacing_mm}
     values.update({f"network.{k}": v for k, v in as_dict(settings.network).items()})
-    values.update({f"train.{k}": v for k, v in as_dict(settings.train).items() if k not in free})
-    return {"seed": settings.seed, **values}
+    values.update({f"train.{k}": v for k, v in as_dict(settings.train).items() if k not in END})
+    made_from = getattr(source, "made_from", "")
+    return {"seed": settings.seed, **values, **({"volumes made from": made_from} if made_from else {})}
 
 
 def check_training(settings: Settings, records: Sequence[VolumeRecord]) -> None:
     """Refuse settings that no training can have (`SettingsError`), and a training without volumes (`InputError`)."""
+    check_settings(settings)
+    if not records:
+        raise InputError("training: expected at least one prepared training volume, found none. Run notebook 02 first.")
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse settings that no training can have (`SettingsError`)."""
     multiple = 2**settings.network.levels
     if settings.train.patch % multiple:
         raise SettingsError(f"train.patch: expected a multiple of {multiple}, found {settings.train.patch}.")
     for name in ("batch", "epochs", "patches_per_case"):
         if getattr(settings.train, name) < 1:
             raise SettingsError(f"train.{name}: expected at least 1, found {getattr(settings.train, name)}.")
-    if not records:
-        raise InputError("training: expected at least one prepared training volume, found none. Run notebook 02 first.")
 
 
 def _write_history(path: Path, history: pd.DataFrame) -> None:

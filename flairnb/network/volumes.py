@@ -81,10 +81,22 @@ class FolderSource:
 
     A volume is ``<name>.image.npy`` and ``<name>.mask.npy``; :func:`write_volume`
     writes the mask last, so a volume that is half written is not listed.
+
+    Attributes
+    ----------
+    folder : Path
+    spacing_mm : float
+    prefix : str
+        Only volumes whose names begin so.
+    made_from : str
+        What the volumes are made from, where that is known: a training goes on
+        with volumes made from the same only.
     """
 
     folder: Path
     spacing_mm: float
+    prefix: str = ""
+    made_from: str = ""
 
     def records(self) -> Sequence[VolumeRecord]:
         """List the complete volumes."""
@@ -92,7 +104,7 @@ class FolderSource:
         for mask in sorted(Path(self.folder).glob(f"[!.]*{MASK_SUFFIX}")):
             name = mask.name.removesuffix(MASK_SUFFIX)
             image = mask.with_name(name + IMAGE_SUFFIX)
-            if image.exists():
+            if name.startswith(self.prefix) and image.exists():
                 found.append(VolumeRecord(name, image, mask, self.spacing_mm))
         return found
 

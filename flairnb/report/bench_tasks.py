@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from flairnb.network.weights import Network
     from flairnb.settings import InferSettings, NetworkSettings
@@ -48,7 +50,7 @@ def segment(flair: str, out: str, **words: Any) -> dict[str, Any]:
 
 
 def _gflop_of(flair: str, out: Path, summary: dict[str, Any]) -> float:
-    from flairnb.geometry import isotropic_grid, mask_box
+    from flairnb.geometry import isotropic_grid
     from flairnb.images import read_image, read_mask
     from flairnb.network.weights import SETTINGS_FILE, default_weights
     from flairnb.prepare.slabs import mask_to_work
@@ -59,22 +61,18 @@ def _gflop_of(flair: str, out: Path, summary: dict[str, Any]) -> float:
     brain = read_mask(next(out.glob("*_desc-brain_mask.nii.gz")), image)
     grid = isotropic_grid(image.shape, image.affine, summary["weights"]["spacing_mm"])
     network = NetworkSettings(**read_json(default_weights() / SETTINGS_FILE)["network"])
-    box = mask_box(mask_to_work(brain, image.affine, grid))
-    return arithmetic(network, box, replace(load("paper").infer, **summary["settings"]["infer"]))
+    return arithmetic(network, mask_to_work(brain, image.affine, grid), replace(load("paper").infer, **summary["settings"]["infer"]))
 
 
-def arithmetic(network: NetworkSettings, box: Sequence[slice], infer: InferSettings) -> float:
-    """Return the GFLOP that inference does over a brain's box (tiles that hold no brain counted too)."""
-    from flairnb.network.inference import lattice_box, tile_starts
+def arithmetic(network: NetworkSettings, brain: NDArray[np.bool_], infer: InferSettings) -> float:
+    """Return the GFLOP of all looks at a brain on the work grid, (I, J, K): tiles without brain count too, overlaps of pieces do not."""
+    from flairnb.network.inference import look_boxes
     from flairnb.network.operations import operations
 
-    looks, factor = [list(box)], infer.coarser_look
-    if factor > 1:
-        looks.append([slice(int(side.start / factor), int(np.ceil(side.stop / factor))) for side in box])
+    looks = [[side.stop - side.start for side in box] for box in look_boxes(brain, infer, 2**network.levels)]
     if infer.method == "whole":
-        sides = [lattice_box(look, 2**network.levels) for look in looks]
-        return sum(operations(network, [side.stop - side.start for side in look]).gflop for look in sides)
-    tiles = sum(int(np.prod([len(tile_starts(side, infer.patch, infer.step)) for side in look])) for look in looks)
+        return sum(operations(network, look).gflop for look in looks)
+    tiles = sum(int(np.prod([(n - infer.patch) // infer.step + 1 for n in look])) for look in looks)
     return tiles * operations(network, [infer.patch] * 3).gflop
 
 
@@ -223,7 +221,11 @@ def _linked(table: pd.DataFrame, folder: Path, work_dir: Path) -> pd.DataFrame:
         for name in given.values():
             link = work_dir / str(number) / name
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to((folder / name).absolute())
+            source = (folder / name).resolve()  # no symbolic link: a table sees through those
+            try:
+                link.hardlink_to(source)
+            except OSError:  # on another disk
+                shutil.copyfile(source, link)
         rows.append({**row, "participant_id": f"{row['participant_id']}n{number}", **{k: f"{number}/{v}" for k, v in given.items()}})
     return pd.DataFrame(rows)
 

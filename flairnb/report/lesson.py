@@ -170,15 +170,26 @@ def open_lesson(run: Run, interactive: bool = False, patient: Mapping[str, Any] 
 
 
 def signal(lesson: Lesson, te_ms: float = TE_MS, tr_ms: float = TR_MS, ti_ms: float = TI_MS, field_t: float = FIELD_T) -> Figure:
-    """Draw the signal equation for four tissues and the head it makes."""
+    """Draw the signal equation for four tissues and the head it makes.
+
+    Notes
+    -----
+    The echo comes TE after TI, and before the next inversion: a longer TI
+    cannot be played. The curves end there; for a TI beyond, the picture is that
+    of the end, and the title says so.
+    """
     from flairnb.cohort.phantom.signal import flair_signal, relaxation
     from flairnb.present.lesson_figures import TISSUE_LINES, signal_curves
 
-    times = np.linspace(500, 4000, 141)
+    latest = tr_ms - te_ms
+    times, shown_ms = np.linspace(500, min(4000, latest), 141), min(ti_ms, latest)
     values = {name: relaxation(name, field_t) for name in TISSUE_LINES}
     curves = {name: np.array([float(flair_signal(r.pd, r.t1_ms, r.t2_ms, te_ms, tr_ms, t)) for t in times]) for name, r in values.items()}
-    picture = seen(self_masked(lesson, lesson.flair(te_ms, tr_ms, ti_ms, field_t)), lesson.slice_k)
-    return signal_curves(times, curves, ti_ms, picture, f"TE {te_ms:.0f}, TR {tr_ms:.0f} ms, {field_t:g} T")
+    picture = seen(self_masked(lesson, lesson.flair(te_ms, tr_ms, shown_ms, field_t)), lesson.slice_k)
+    title = f"TE {te_ms:.0f}, TR {tr_ms:.0f} ms, {field_t:g} T"
+    if ti_ms > latest:
+        title += f"\nTI {ti_ms:.0f} ms comes too late: at most {latest:.0f} ms"
+    return signal_curves(times, curves, shown_ms, picture, title)
 
 
 def threshold(lesson: Lesson, cut_sd: float = 2.0) -> Figure:

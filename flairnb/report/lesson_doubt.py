@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 #: A second reader's lesion counts as the first reader's if it is within this distance.
 SAME_MM = 8.0
 BALL_MM = 7.0
-#: Panels of the hunt: four with an error, two without.
-PANELS = 6
+#: Panels of the hunt, and how many of them hold an error.
+PANELS, ERRORS = 6, 4
+#: A panel's error shows in no slice farther away than this, and panels lie farther apart.
+REACH = 2
 
 
 def readers(lesson: Lesson, larger_mm: float = 0.0) -> Figure:
@@ -90,8 +93,8 @@ def hunt(lesson: Lesson, reveal: bool = False) -> Figure:
     lesson = lesson.small
     mask, errors = planted(lesson)
     slices = {error.at[2]: error for error in errors}
-    right = [k for k in np.argsort(-lesson.truth.sum(axis=(0, 1))) if all(abs(int(k) - other) > 2 for other in slices)]
-    order = np.random.default_rng(lesson.run.seed).permutation([*slices, *map(int, right[: PANELS - len(slices)])])
+    right = right_slices(mask, lesson.truth, slices)[: PANELS - len(slices)]
+    order = np.random.default_rng(lesson.run.seed).permutation([*slices, *right])
     picture = np.where(lesson.brain, lesson.flair(), 0.0)
     panels = []
     for k in map(int, order):
@@ -100,6 +103,13 @@ def hunt(lesson: Lesson, reveal: bool = False) -> Figure:
         place = None if error is None else (picture.shape[1] - 1 - error.at[1], picture.shape[0] - 1 - error.at[0])
         panels.append((seen(picture, k), seen(mask, k), place, "nothing wrong" if error is None else error.what))
     return hunt_figure(panels, reveal)
+
+
+def right_slices(mask: NDArray[np.bool_], truth: NDArray[np.bool_], wrong: Iterable[int]) -> list[int]:
+    """Return the slices that hold lesion and a mask that is right there, most lesion first; none beside a wrong one."""
+    lesion, differs = truth.sum(axis=(0, 1)), (mask != truth).any(axis=(0, 1))
+    far = [all(abs(k - other) > REACH for other in wrong) for k in range(len(lesion))]
+    return [int(k) for k in np.argsort(-lesion, kind="stable") if lesion[k] and far[k] and not differs[k]]
 
 
 def planted(lesson: Lesson) -> tuple[NDArray[np.bool_], list[Planted]]:
@@ -117,11 +127,15 @@ def planted(lesson: Lesson) -> tuple[NDArray[np.bool_], list[Planted]]:
         errors.append(Planted(what, (int(at[0]), int(at[1]), int(at[2]))))
 
     def free(k: int) -> bool:
-        return all(abs(k - other) > 2 for other in taken)
+        return all(abs(k - other) > REACH for other in taken)
 
-    # Neither the largest nor a speck: a lesion that one can see, and can miss.
+    # Neither the largest nor a speck: a lesion that one can see, and can miss. Nor a tall one, which other panels would show.
     for number in np.argsort(-sizes[1:])[1:] + 1:
-        at = tuple(np.round(np.argwhere(labels == number).mean(axis=0)).astype(int))
+        voxels = np.argwhere(labels == number)
+        k = int(np.bincount(voxels[:, 2]).argmax())
+        at = tuple(np.round(voxels[voxels[:, 2] == k].mean(axis=0)).astype(int))
+        if np.abs(voxels[:, 2] - k).max() > REACH:
+            continue
         if not any(error.what.startswith("a lesion") for error in errors):
             plant("a lesion was left out", at, labels == number, add=False)
             continue
@@ -132,6 +146,8 @@ def planted(lesson: Lesson) -> tuple[NDArray[np.bool_], list[Planted]]:
             mask[labels == number] = False
             plant("drawn on the wrong side", side, mirror)
             break
+    # The slices that stay right are taken, too.
+    taken += right_slices(mask, lesson.truth, taken)[: PANELS - ERRORS]
     smooth = ndimage.uniform_filter(lesson.flair() * lesson.brain, round(BALL_MM / edge))
     smooth[ndimage.binary_dilation(lesson.truth, iterations=3) | ~ndimage.binary_erosion(lesson.brain, iterations=2)] = 0
     smooth[:, :, [k for k in range(smooth.shape[2]) if not free(k)]] = 0

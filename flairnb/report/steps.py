@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flairnb.evaluate.cohort import CohortScores
     from flairnb.network.volumes import VolumeRecord
     from flairnb.report.start import Run
+    from flairnb.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -172,26 +173,36 @@ def train_network(
     What the weights follow from (volumes, settings, seed) is kept as a hash
     beside them: when it changes, training starts again from the beginning, and
     the network that was there waits in ``models/before`` and comes back when
-    its inputs do.
+    its inputs do. The end (``train.epochs``, ``train.max_minutes``) is not in
+    it: a training goes on when its end is moved. One that is already beyond it
+    stays as it is, and says so.
     """
     from flairnb.network.onednn import configure
     from flairnb.network.training import HISTORY_FILE, check_training, train
-    from flairnb.settings import settings_hash
 
     configure(run.jobs)
     records = training_volumes(run)
     settings = run.settings
     check_training(settings, records)
-    key = content_hash(
-        volume_hashes(records), settings_hash(settings.network, settings.train), settings.seed, *([str(init)] if init else [])
-    )
+    key, former = _training_keys(records, settings, init)
     model_dir, known = run.path(f"{MODEL}/history.csv").parent, run.path(f"{MODEL}/inputs.json")
-    same = _is_of(known, key) or _change_places(model_dir, key, init)
-    if not same:
+    same = _is_of(known, key) or _is_of(known, former) or _change_places(model_dir, key, init)
+    if not _is_of(known, key):
         write_json(known, {"Key": key, "Volumes": [record.name for record in records]})
     history = train(records, settings, model_dir, resume=same, init=init, validation=validation, use=use, say=say)
     history.to_csv(model_dir / HISTORY_FILE, index=False)
     return history
+
+
+def _training_keys(records: list[VolumeRecord], settings: Settings, init: str | Path | None) -> tuple[str, str]:
+    """Return the hash of what weights follow from, and the one that earlier versions wrote: it held the end of the training, too."""
+    from flairnb.network.training import END
+    from flairnb.settings import settings_hash
+
+    hashes, rest = volume_hashes(records), (settings.seed, *([str(init)] if init else []))
+    endless = replace(settings.train, **dict.fromkeys(END, 0))
+    now, former = (content_hash(hashes, settings_hash(settings.network, train), *rest) for train in (endless, settings.train))
+    return now, former
 
 
 def _is_of(inputs: Path, key: str) -> bool:

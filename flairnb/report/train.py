@@ -84,7 +84,6 @@ def train_on_cohort(  # noqa: PLR0913 (all but one have defaults)
             f"{prepared} of {training} prepared; training for {settings.train.epochs} epochs (profile {settings.profile}), "
             f"scored on {len(validation)} validation cases"
         )
-        _say_use(init, use, say)
         history = steps.train_network(run, init, validation, use, say)
     return _done(run.path(f"{steps.MODEL}/unet.keras"), history.iloc[-1], len(history), prepared)
 
@@ -111,12 +110,14 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
         default if absent. Without label maps the installed templates serve, and
         the network will have seen fewer anatomies.
     init : str, optional
-        Shipped name or ``.keras`` file to start from. Without it, the new
-        weights are used as the shipped ones are (see `train_on_cohort`).
+        Shipped name or ``.keras`` file to start from; layout and voxel size of
+        the network come from it. Without it, the new weights are used as the
+        shipped ones are (see `train_on_cohort`).
     profile, sets, out_dir, say
         As in `train_on_cohort`; ``robust`` by default.
     seed : int
-        Of the heads too: another one draws other heads.
+        Of the heads too: another one draws other heads, and is another training,
+        in a work folder of its own.
 
     Returns
     -------
@@ -126,52 +127,56 @@ def train_on_generated(  # noqa: PLR0913 (all but one have defaults)
     Raises
     ------
     InputError
-        Fewer than one head.
+        Fewer than one head; or, before any is drawn, a training in the work
+        folder that this one cannot go on with (another seed, other settings,
+        sources or weights to start from).
     """
     from joblib import cpu_count
 
     from flairnb.cohort.fetch import default_data_dir
-    from flairnb.network.heads import find_sources, heads_folder, make_heads
+    from flairnb.network.heads import find_sources, head_prefix, heads_folder, make_heads, sources_key
     from flairnb.network.onednn import configure
-    from flairnb.network.training import train
+    from flairnb.network.training import check_going_on, train
     from flairnb.network.volumes import FolderSource
     from flairnb.network.weights import shipped_names
 
     if heads < 1:
         raise InputError(f"--generated: expected at least 1 head, found {heads}.")
     sets = list(sets)
-    settings = _settings(init, profile or "robust", sets, seed)
-    like = init or next(reversed(shipped_names()), None)
-    use = _use(like, settings, sets)
+    settings = _settings(init, profile or "robust", sets, seed, keeps_spacing=True)
+    use = _use(init or next(reversed(shipped_names()), None), settings, sets)
     folder = Path(data_dir) if data_dir else default_data_dir()
     sources = find_sources(folder if data_dir or folder.is_dir() else None)
     work_dir = work_dir_of("generated", str(out_dir))
-    spacing = settings.prepare.spacing_mm
-    say(
-        f"drawing {heads} simulated heads at {spacing:g} mm from {len(sources.label_maps) or 'no'} label maps, "
-        f"{len(sources.stroke_masks)} stroke and {len(sources.ms_masks)} MS masks"
-    )
+    spacing, model_dir = settings.prepare.spacing_mm, work_dir / steps.MODEL
+    drawn = heads_folder(work_dir / "heads", sources, spacing)
+    own = FolderSource(drawn, spacing, prefix=head_prefix(settings.seed), made_from=sources_key(sources))
     with only_run_in(work_dir):
-        drawn = heads_folder(work_dir / "heads", sources, spacing)
+        check_going_on(own, settings, model_dir, init)
+        say(
+            f"drawing {heads} simulated heads at {spacing:g} mm from {len(sources.label_maps) or 'no'} label maps, "
+            f"{len(sources.stroke_masks)} stroke and {len(sources.ms_masks)} MS masks"
+        )
         make_heads(drawn, heads, settings.seed, sources, spacing, jobs=cpu_count())
         say(f"training for {settings.train.max_minutes or 'unlimited'} minutes or {settings.train.epochs} epochs")
         configure(cpu_count())
-        model_dir = work_dir / steps.MODEL
-        _say_use(like, use, say)
-        history = train(FolderSource(drawn, spacing), settings, model_dir, init=init, use=use, say=say)
+        history = train(own, settings, model_dir, init=init, use=use, say=say)
     last = history.iloc[-1]
     return _done(model_dir / "unet.keras", last, len(history), int(last["cases"]))
 
 
-def _settings(init: str | None, profile: str, sets: list[str], seed: int) -> Settings:
-    """Return what to train with: the profile, the layout of the weights to start from, and what was set, each over the one before."""
+def _settings(init: str | None, profile: str, sets: list[str], seed: int, keeps_spacing: bool = False) -> Settings:
+    """Return what to train with: the profile, the layout of the weights to start from, and what was set, each over the one before.
+
+    A profile that is named brings its own voxel size, unless that of the weights is kept (`keeps_spacing`).
+    """
     from flairnb.network.weights import stored_settings
 
     if init is None:
         return effective_settings(profile or "paper", seed, sets)
     about = stored_settings(init)
     words = [f"network.{name}={value}" for name, value in about["network"].items()]
-    if not profile:
+    if keeps_spacing or not profile:
         words.append(f"prepare.spacing_mm={about['spacing_mm']}")
     return effective_settings(profile or _profile_after(about), seed, [*words, *sets])
 
@@ -194,15 +199,6 @@ def _use(weights: str | None, settings: Settings, sets: list[str]) -> dict[str, 
     use = inherited_use(weights)
     said = {word.partition("=")[0].strip().removeprefix("infer.") for word in sets if word.startswith("infer.")}
     return use | {name: getattr(settings.infer, name) for name in said & use.keys()}
-
-
-def _say_use(weights: str | None, use: dict[str, Any] | None, say: Callable[[str], None]) -> None:
-    if use is not None:
-        say(
-            f"the new weights are used as {Path(str(weights)).name}: lesion from {use['threshold']:g} on, "
-            f"second look {use['coarser_look']:g}, sharpening {use['sharpening']:g}, smoothing {use['smoothing_mm']:g} mm, "
-            f"smallest lesion {use['min_lesion_ml']:g} ml, rim {use['rim_mm']:g} mm; calibration {use['calibration'].fitted_on}"
-        )
 
 
 def _done(weights: Path, last: Mapping[str, Any], epochs: int, cases: int) -> dict[str, Any]:

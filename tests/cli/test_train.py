@@ -76,7 +76,7 @@ def test_train_checks_prepares_and_trains_in_this_order(table, tmp_path, rooms, 
         f"flairnb segment FLAIR --out DIR --weights {weights} uses them.",
     ]
     assert "1 examinations to train on" in shown.err and "scored on 1 validation cases" in shown.err
-    assert "epoch 2: as training tells it" in shown.err and "are used as" not in shown.err
+    assert "epoch 2: as training tells it" in shown.err and "are used so" not in shown.err
     assert len(pd.read_csv(tmp_path / "out" / "manifest.tsv", sep="\t")) == 2
 
 
@@ -103,7 +103,7 @@ def test_the_shipped_weights_are_fine_tuned_by_their_name(table, tmp_path, rooms
     (asked,) = rooms.trained
     assert asked.run.settings.train == load("finetune").train and asked.run.settings.network == load("robust").network
     assert asked.init == "robust" and asked.use == inherited_use("robust")
-    assert "are used as robust: lesion from 0.35 on, second look 2, " in capsys.readouterr().err
+    assert "prepared; training for 20 epochs (profile finetune)" in capsys.readouterr().err
 
 
 def test_of_profile_weights_and_words_the_words_win_and_the_network_is_the_weights(table, mine, tmp_path, rooms):
@@ -157,21 +157,93 @@ def test_train_wants_a_cohort_or_a_number_of_heads(words, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("more", "cut"), [([], None), (["--set", "infer.threshold=0.45"], 0.45)])
-def test_a_network_of_generated_heads_is_used_as_the_shipped_one(more, cut, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Replace the drawing of heads by noise; list the voxel sizes that heads were drawn with."""
     from flairnb.network import heads
     from flairnb.network.volumes import write_volume
 
-    def make_heads(folder, *_given, **_more):
-        rng = np.random.default_rng(3)
-        write_volume(folder, "head", rng.normal(size=(20, 18, 17)).astype(np.float32), rng.random((20, 18, 17)) > 0.9)
+    sizes = []
+
+    def make_heads(folder, count, seed, _sources, spacing_mm, **_more):
+        sizes.append(spacing_mm)
+        rng = np.random.default_rng(seed)
+        for number in range(count):
+            image, mask = rng.normal(size=(20, 18, 17)).astype(np.float32), rng.random((20, 18, 17)) > 0.9
+            write_volume(folder, f"head{seed:05d}_{number:06d}", image, mask)
 
     monkeypatch.chdir(tmp_path)  # no fetched data here
     monkeypatch.setattr(heads, "make_heads", make_heads)
-    small = "network.levels=1 network.width=2 network.convolutions_per_block=1 network.head_convolutions=1"
-    words = ["train", "--generated", "1", "--profile", "smoke", "--out", str(tmp_path / "out")]
-    assert call([*words, "--set", f"{small} train.epochs=1 train.patch=16", *more]) == 0
-    made = read_json(tmp_path / "out" / "models" / "unet" / "settings.json")
+    return sizes
+
+
+def generate(out: Path, epochs: int, *more: str) -> int:
+    small = "network.levels=1 network.width=2 network.convolutions_per_block=1 network.head_convolutions=1 train.patch=16"
+    words = ["train", "--generated", "1", "--profile", "smoke", "--out", str(out), "--set", f"{small} train.epochs={epochs}"]
+    return call([*words, *more])
+
+
+def made_in(out: Path) -> dict:
+    return read_json(out / "models" / "unet" / "settings.json")
+
+
+def other_data(folder: Path) -> list[str]:
+    """Return the words for a data folder with one stroke mask; its name is all that counts here."""
+    (folder / "lesionmasks" / "lesymap").mkdir(parents=True)
+    (folder / "lesionmasks" / "lesymap" / "one.nii.gz").touch()
+    return ["--data-dir", str(folder)]
+
+
+@pytest.mark.parametrize("change", ["seed", "sources", "weights", "settings"])
+def test_a_training_on_generated_heads_that_cannot_go_on_is_refused_before_any_is_drawn(change, drawn, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert generate(out, 1) == 0
+    before = made_in(out)
+    more = {
+        "seed": ["--seed", "7", "--init", str(out / "models" / "unet" / "unet.keras")],  # the README's way, in the same folder
+        "sources": other_data(tmp_path / "elsewhere"),
+        "weights": ["--init", str(out / "models" / "unet")],
+        "settings": ["--set", "train.learning_rate=0.5"],
+    }[change]
+    capsys.readouterr()
+    assert generate(out, 2, *more) == 2
+    shown = capsys.readouterr().err
+    assert len(drawn) == 1 and "drawing" not in shown and len(shown.splitlines()) == 1
+    named = {"seed": "seed: 2019 then, 7 now", "sources": "1 stroke masks", "weights": "began with no weights", "settings": "rate: "}
+    assert named[change] in shown and "another --out" in shown
+    assert made_in(out) == before
+
+
+def test_impossible_settings_are_refused_before_heads_are_drawn(drawn, tmp_path, capsys):
+    assert generate(tmp_path / "out", 1, "--set", "train.patch=17") == 2
+    assert drawn == [] and "train.patch" in capsys.readouterr().err
+
+
+def test_going_on_from_generated_weights_with_another_seed_keeps_their_voxel_size(drawn, tmp_path):
+    assert generate(tmp_path / "first", 1, "--set", "prepare.spacing_mm=3.5") == 0
+    first = tmp_path / "first" / "models" / "unet" / "unet.keras"
+    assert generate(tmp_path / "second", 1, "--seed", "7", "--init", str(first)) == 0
+    assert generate(tmp_path / "third", 1, "--seed", "7", "--init", str(first), "--set", "prepare.spacing_mm=4") == 0
+    assert drawn == [3.5, 3.5, 4.0]
+    second = made_in(tmp_path / "second")
+    assert second["spacing_mm"] == 3.5 and second["card"]["seed"] == 7 and second["card"]["started_from"].startswith("unet, ")
+    assert second["sha256"] != made_in(tmp_path / "first")["sha256"]
+
+
+def test_a_training_that_goes_on_says_which_settings_of_use_it_keeps(drawn, tmp_path, capsys):
+    assert generate(tmp_path / "out", 1) == 0
+    assert "are used so: lesion from 0.35 on, second look 2, " in capsys.readouterr().err
+    assert generate(tmp_path / "out", 2, "--set", "infer.threshold=0.6") == 0
+    shown = capsys.readouterr().err
+    assert "are used so: lesion from 0.35 on, second look 2, " in shown
+    assert "keeps how it began, not: lesion from 0.6 on. For that, train anew in another folder (--out)" in shown
+    assert made_in(tmp_path / "out")["threshold"] == 0.35 and made_in(tmp_path / "out")["card"]["epochs_done"] == 2
+
+
+@pytest.mark.parametrize(("more", "cut"), [([], None), (["--set", "infer.threshold=0.45"], 0.45)])
+def test_a_network_of_generated_heads_is_used_as_the_shipped_one(more, cut, drawn, tmp_path, capsys):
+    assert generate(tmp_path / "out", 1, *more) == 0
+    made = made_in(tmp_path / "out")
     shipped = read_json(SHIPPED / "robust" / "settings.json")
     names = ("threshold", "coarser_look", "sharpening", "smoothing_mm", "min_lesion_ml", "rim_mm")
     assert [made[name] for name in names] == [cut or shipped["threshold"], *(shipped[name] for name in names[1:])]

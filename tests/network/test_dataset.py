@@ -10,7 +10,7 @@ import pytest
 
 from flairnb.errors import InputError
 from flairnb.network.dataset import EpochPatches
-from flairnb.network.volumes import FolderSource, write_volume
+from flairnb.network.volumes import FolderSource, VolumeRecord, write_volume
 
 
 def collect(patches, first=0, workers=2):
@@ -66,6 +66,23 @@ def test_about_half_of_the_patches_of_sick_cases_hold_lesion(volumes, tiny_setti
     masks = np.concatenate([m for _, m in collect(EpochPatches(volumes[:2], train, 1, 0))])
     assert 0.4 < masks.any(axis=(1, 2, 3)).mean() < 0.65
     assert set(np.unique(masks)) == {0, 1}
+
+
+def test_patches_that_are_to_be_free_hold_no_lesion_however_much_there_is(rng, tiny_settings):
+    """A large lesion and many small ones: of those, few were left among the voxels that stood for all."""
+    shape = (70, 90, 66)
+    away = sum(((np.arange(n) - c) / 20.0).reshape([-1 if a == axis else 1 for a in range(3)]) ** 2 for axis, (n, c) in enumerate(
+        zip(shape, (22, 60, 30), strict=True)
+    ))  # fmt: skip
+    mask = np.broadcast_to(away, shape) < 1
+    for corner in rng.integers(4, 60, (60, 3)):
+        mask[tuple(slice(c, c + 2) for c in corner)] = True
+    assert np.count_nonzero(mask) > 20_000
+    train = replace(tiny_settings.train, recipe="paper", patch=16, patches_per_case=40, augmentations=2, lesion_fraction=0.5)
+    patches = EpochPatches([VolumeRecord("a", np.ones(shape, np.float32), mask.astype(np.uint8), 1.0)], train, 1, 0)
+    held = np.array([patches[number][1].any() for number in range(len(patches))])
+    meant = patches.items[:, 2] < 20
+    assert held[meant].mean() > 0.95 and not held[~meant].any()
 
 
 def test_larger_voxels_show_the_same_lesions_smaller(volumes, tiny_settings):

@@ -46,6 +46,14 @@ def trained_on(monkeypatch, tmp_path):
     return seen
 
 
+def test_heads_of_another_seed_in_the_folder_are_not_trained_on(trained_on, tmp_path):
+    for heads_asked, seed in ((2, 1), (1, 12), (3, 1)):
+        train_on_generated(heads_asked, profile="smoke", out_dir=tmp_path / "out", seed=seed)
+    (given,) = trained_on.values()
+    names = [[name for name, *_ in found] for found in given]
+    assert names == [[f"head{seed:05d}_{number:06d}" for number in range(count)] for count, seed in ((2, 1), (1, 12), (3, 1))]
+
+
 def test_heads_of_another_voxel_size_are_not_trained_on(trained_on, tmp_path):
     for heads_asked, spacing in ((2, 4.0), (1, 3.0), (3, 4.0)):
         train_on_generated(heads_asked, profile="smoke", sets=[f"prepare.spacing_mm={spacing}"], out_dir=tmp_path / "out")

@@ -2,13 +2,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from flairnb.network.patches import lesion_count, sample_patch_corners
+from flairnb.network.patches import LesionLoad, sample_patch_corners
 
 SHAPE = (40, 51, 37)
 
 
 def counts(corners, patch, lesions):
-    return np.array([lesion_count(c, patch, lesions) for c in corners])
+    """Count by hand, voxel by voxel."""
+    offsets = [np.rint(lesions) - corner for corner in corners]
+    return np.array([np.count_nonzero(((offset >= 0) & (offset < patch)).all(axis=1)) for offset in offsets])
+
+
+def test_running_sums_count_what_counting_by_hand_does(rng):
+    lesions = rng.normal(12, 9, (300, 3))  # some of them outside of the volume, some in the same voxel
+    corners = rng.integers(-30, 50, (200, 3))
+    for patch in (1, 5, 16, 70):
+        assert [LesionLoad(lesions).count(corner, patch) for corner in corners] == counts(corners, patch, lesions).tolist()
+    assert LesionLoad(np.empty((0, 3))).count((1, 2, 3), 16) == 0
 
 
 def test_half_of_the_patches_hold_lesion_and_half_do_not(rng):

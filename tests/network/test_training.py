@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from flairnb.errors import InputError, SettingsError
+from flairnb.errors import InputError, MissingDataError, SettingsError
 from flairnb.geometry import Grid
 from flairnb.images import Image
 from flairnb.network.confidence import Calibration, temper
 from flairnb.network.inference import predict
 from flairnb.network.learner import Learner
-from flairnb.network.training import START_FILE, train
+from flairnb.network.training import START_FILE, check_going_on, train
 from flairnb.network.unet import build_unet
 from flairnb.network.volumes import ListSource
 from flairnb.network.weights import inherited_use, load_network, save_network
@@ -219,6 +220,11 @@ def test_validation_cuts_where_the_calibrated_probability_is_cut_and_is_told(fir
     history = train(volumes, still(tiny_settings), tmp_path / "second", init=first, validation=volumes, say=lines.append)
     assert float(temper(cuts[0], CALIBRATION.temperature)) == pytest.approx(USE["threshold"], abs=1e-6)
     assert history["validation_dice"].tolist() == [0.625]
+    said = "lesion from 0.2 on, second look 2, sharpening 1.2, smoothing 1.1 mm, smallest lesion 0.05 ml, rim 5 mm"
+    assert (
+        lines.pop(0)
+        == f"the new weights are used so: {said}; calibration inherited from first (fitted there on 9 cases), not fitted on these weights"
+    )
     assert len(lines) == 1 and lines[0].startswith("epoch 1: loss ") and ", validation Dice 0.625, " in lines[0]
 
 
@@ -231,6 +237,54 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, volumes, tiny_setti
     coarse = replace(settings, prepare=replace(settings.prepare, spacing_mm=settings.prepare.spacing_mm + 0.5))
     with pytest.raises(InputError, match=r"prepare\.spacing_mm: (.+) then, (.+) now"):
         train(volumes, coarse, tmp_path / "unet")
+
+
+def test_a_training_anew_that_is_killed_before_its_first_save_leaves_nothing_of_the_old_one_to_go_on_from(
+    first, tmp_path, volumes, tiny_settings, monkeypatch
+):
+    folder, settings = tmp_path / "unet", still(tiny_settings)
+    train(volumes, settings, folder)
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Learner, "step", killed)
+        with pytest.raises(Killed):
+            train(volumes, settings, folder, resume=False, init=first)
+    assert not (folder / "checkpoint.npz").exists() and not (folder / "history.csv").exists()
+    assert train(volumes, settings, folder, init=first)["epoch"].tolist() == [1]
+    assert load_network(folder).card["started_from"].startswith("first, ")
+
+
+def test_weights_that_are_not_there_leave_the_training_that_they_were_to_replace(tmp_path, volumes, tiny_settings):
+    train(volumes, still(tiny_settings), tmp_path / "unet")
+    with pytest.raises(MissingDataError):
+        train(volumes, still(tiny_settings), tmp_path / "unet", resume=False, init="rubust")
+    assert (tmp_path / "unet" / "checkpoint.npz").exists() and (tmp_path / "unet" / "history.csv").exists()
+
+
+def test_a_training_goes_on_with_volumes_made_from_the_same_only(tmp_path, volumes, tiny_settings):
+    def source(made_from):
+        return SimpleNamespace(records=lambda: volumes, made_from=made_from)
+
+    settings = still(tiny_settings)
+    train(volumes, settings, tmp_path / "unet", max_minutes=1e-9)  # as an earlier version left it: it does not say
+    train(source("one mask"), settings, tmp_path / "unet", max_minutes=2e-9)
+    train(source("one mask"), settings, tmp_path / "unet")
+    for check in (train, check_going_on):
+        with pytest.raises(InputError, match=r"volumes made from: 'one mask' then, 'two masks' now"):
+            check(source("two masks"), settings, tmp_path / "unet")
+
+
+def test_a_training_beyond_the_end_that_is_asked_for_says_so(tmp_path, volumes, tiny_settings):
+    two, one = (replace(tiny_settings, train=replace(tiny_settings.train, epochs=epochs)) for epochs in (2, 1))
+    train(volumes, two, tmp_path / "unet")
+    lines = []
+    assert len(train(volumes, one, tmp_path / "unet", say=lines.append)) == 2
+    assert len(lines) == 1 and lines[0].startswith("trained for 2 epochs already, not 1: ")
+    train(volumes, two, tmp_path / "unet", say=lines.append)
+    assert len(lines) == 1
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])

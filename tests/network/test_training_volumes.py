@@ -33,6 +33,14 @@ def test_a_folder_that_grows_lists_only_whole_volumes(tmp_path, rng):
     assert source.records()[0].open_image().dtype == np.float16
 
 
+def test_a_folder_lists_the_volumes_of_a_prefix_alone_where_one_is_asked_for(tmp_path, rng):
+    for name in ("head00001_0", "head00012_0", "head00012_1"):
+        image = rng.normal(size=(7, 8, 9)).astype(np.float32)
+        write_volume(tmp_path, name, image, image > 1)
+    assert [record.name for record in FolderSource(tmp_path, 1.0, "head00012_").records()] == ["head00012_0", "head00012_1"]
+    assert len(FolderSource(tmp_path, 1.0).records()) == 3
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_a_file_written_anew_under_its_name_is_read_anew_in_either_order(tmp_path, rng, order):
     for shape in ((7, 8, 9), (5, 6, 4)):

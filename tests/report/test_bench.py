@@ -92,7 +92,13 @@ def test_a_case_whose_agreement_is_known_is_not_compared_again(tmp_path, monkeyp
     assert rows[-1].case == "2 cases" and (rows[-1].low, rows[-1].high) == (pytest.approx(0.7), pytest.approx(1.1))
 
 
-def test_arithmetic_of_one_pass_and_of_tiles_follows_from_the_network(tmp_path):
+def brain_in(*sides: slice, shape=(224, 224, 224)) -> np.ndarray:
+    brain = np.zeros(shape, bool)
+    brain[sides] = True
+    return brain
+
+
+def test_arithmetic_of_one_pass_and_of_tiles_follows_from_the_network():
     from dataclasses import replace
 
     from flairnb.network.operations import operations
@@ -102,13 +108,46 @@ def test_arithmetic_of_one_pass_and_of_tiles_follows_from_the_network(tmp_path):
     one = operations(paper.network, (96,) * 3).gflop
     infer = replace(paper.infer, coarser_look=0.0)
     assert bench_tasks.arithmetic(
-        paper.network, (slice(32, 176), slice(0, 176), slice(64, 208)), replace(infer, method="tiled")
+        paper.network, brain_in(slice(32, 176), slice(0, 176), slice(64, 208)), replace(infer, method="tiled")
     ) == pytest.approx(36 * one)
     assert bench_tasks.arithmetic(
-        paper.network, (slice(1, 96), slice(15, 96), slice(96, 192)), replace(infer, method="whole")
+        paper.network, brain_in(slice(1, 96), slice(15, 96), slice(96, 192)), replace(infer, method="whole")
     ) == pytest.approx(one)
-    both = bench_tasks.arithmetic(paper.network, (slice(0, 96),) * 3, replace(infer, method="whole", coarser_look=2.0))
+    both = bench_tasks.arithmetic(paper.network, brain_in(*[slice(6, 90)] * 3), replace(infer, method="whole", coarser_look=2.0))
     assert both == pytest.approx(one * (1 + 1 / 8), rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["whole", "tiled"])
+@pytest.mark.parametrize("more", [{}, {"coarser_look": 2.0}, {"coarser_look": 2.5}, {"flips": True, "coarser_look": 2.0}])
+def test_arithmetic_counts_what_inference_pushes_through_the_network(method, more, rng, monkeypatch):
+    """Of brains anywhere in the volume; the larger voxels' box has a margin, the mirror image its own lattice."""
+    from dataclasses import replace
+
+    from flairnb.network import inference
+    from flairnb.network.operations import operations
+    from flairnb.settings import load
+
+    paper, pushed = load("paper"), []
+
+    def forward(volume):
+        pushed.append(operations(paper.network, volume.shape).gflop)
+        return np.zeros(volume.shape, np.float32)
+
+    monkeypatch.setattr(inference, "forward_of", lambda _model: forward)
+    monkeypatch.setattr(inference, "size_multiple", lambda _model: 2**paper.network.levels)
+    monkeypatch.setattr(inference, "_width", lambda _model: paper.network.width)
+    infer = replace(
+        paper.infer, **{"method": method, "patch": 32, "step": 16, "memory_gb": 1e6, "flips": False, "coarser_look": 0.0, **more}
+    )
+    for _ in range(6):
+        low, high = rng.integers(0, 12, 3), rng.integers(36, 71, 3)
+        brain = brain_in(*(slice(a, b) for a, b in zip(low, high, strict=True)), shape=(73, 71, 75))
+        pushed.clear()
+        inference.predict(None, np.ones(brain.shape, np.float32), brain, infer)
+        counted = bench_tasks.arithmetic(paper.network, brain, infer)
+        assert counted >= 0.999 * sum(pushed)
+        if method == "whole" or "coarser_look" not in more:  # inference leaves out tiles without brain, as in the larger voxels' margin
+            assert counted == pytest.approx(sum(pushed))
 
 
 def test_training_on_more_gpus_takes_inversely_less_with_a_batch_that_divides_over_them():

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from flairnb import settings
 from flairnb.cohort.phantom.signal import csf_null_ti_ms, relaxation
@@ -152,6 +153,44 @@ def test_drawing_every_outline_farther_out_is_a_bias_in_the_plot(patient):
     assert means[0] < means[1] < means[2] and np.allclose(volumes[0][0], volumes[2][0])
     assert np.isclose(volumes[0][0].sum(), patient.truth.sum() * patient.lesions.anatomy.spacing_mm**3 / 1000)
     assert lesson_doubt.readers(patient, 1.0)._repr_png_()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("seed", [4, 10])
+def test_two_panels_of_the_hunt_are_right_and_each_error_shows_in_its_own_alone(patient, seed, monkeypatch):
+    """Of seed 4 tall errors reached panels that were called right; of seed 10 one of those held no lesion."""
+    from flairnb.present import lesson_pictures
+
+    run = SimpleNamespace(seed=seed, settings=settings.load("demo"), work_dir=patient.run.work_dir, jobs=1)
+    drawn = lesson.Lesson(run, lesson.open_lesson(run, patient=lesson.SMALL).lesions)
+    monkeypatch.setattr(lesson.Lesson, "small", drawn)
+    shown = []
+    monkeypatch.setattr(lesson_pictures, "hunt_figure", lambda panels, _reveal: shown.extend(panels))
+    lesson_doubt.hunt(drawn)
+    true = [lesson.seen(drawn.truth, k) for k in range(drawn.truth.shape[2])]
+    right = [outlines for _, outlines, place, what in shown if what == "nothing wrong" and place is None]
+    assert len(shown) == 6 and len(right) == 2
+    assert all(outlines.any() and any(np.array_equal(outlines, one) for one in true) for outlines in right)
+    mask, errors = lesson_doubt.planted(drawn)
+    labels, count = ndimage.label(ndimage.binary_dilation(mask != drawn.truth), np.ones((3, 3, 3)))
+    panels = {error.at[2] for error in errors}
+    assert all(len(panels & set(np.nonzero(labels == number)[2])) <= 1 for number in range(1, count + 1))
+    assert all((mask != drawn.truth)[:, :, k].any() for k in panels)
+
+
+def test_no_inversion_time_is_drawn_whose_echo_comes_after_the_next_inversion(patient, monkeypatch):
+    from flairnb.present import lesson_figures
+
+    asked, drawn = [], []
+    monkeypatch.setattr(lesson_figures, "signal_curves", lambda *given: drawn.append(given))
+    flair = lesson.Lesson.flair
+    monkeypatch.setattr(lesson.Lesson, "flair", lambda *given: asked.append(given[3]) or flair(*given))
+    for tr, ti in ((9000.0, 4000.0), (3000.0, 2500.0), (3000.0, 4000.0)):
+        lesson.signal(patient, te_ms=120.0, tr_ms=tr, ti_ms=ti)
+    ends, chosen, titles = ([given[n] for given in drawn] for n in (0, 2, 4))
+    assert [times[-1] for times in ends] == [4000, 2880, 2880]
+    assert asked == chosen == [4000, 2500, 2880]
+    assert ["too late" in title for title in titles] == [False, False, True] and "TI 4000 ms comes too late: at most 2880 ms" in titles[2]
+    assert all(np.isfinite(curve).all() and len(curve) == len(given[0]) for given in drawn for curve in given[1].values())
 
 
 @pytest.mark.parametrize("seed", [2019, 7])

@@ -261,6 +261,32 @@ def test_a_training_that_is_stopped_at_its_first_step_never_ends_in_the_network_
     assert "checkpoint.npz" in training.found[-1][1], "what these inputs made is gone on from"
 
 
+@pytest.mark.parametrize("end", [{"epochs": 70}, {"max_minutes": 9.0}])
+def test_a_training_whose_end_is_moved_goes_on(end, training):
+    from dataclasses import replace
+
+    steps.train_network(training.run)
+    key = (training.folder / "inputs.json").read_bytes()
+    moved = replace(training.run, settings=replace(training.run.settings, train=replace(training.run.settings.train, **end)))
+    steps.train_network(moved)
+    assert training.found[-1] == (True, ["checkpoint.npz", "history.csv", "inputs.json", "settings.json", "unet.keras"])
+    assert not (training.folder.parent / "before").exists() and (training.folder / "inputs.json").read_bytes() == key
+
+
+def test_a_network_under_the_key_of_earlier_versions_is_gone_on_from(training):
+    """That key held the end of the training, too."""
+    from flairnb.provenance import content_hash, read_json
+    from flairnb.settings import settings_hash
+
+    steps.train_network(training.run)
+    known, settings = training.folder / "inputs.json", training.run.settings
+    about = read_json(known)
+    former = content_hash([sha256_file(training.volume)] * 2, settings_hash(settings.network, settings.train), settings.seed)
+    write_json(known, {**about, "Key": former})
+    steps.train_network(training.run)
+    assert training.found[-1][0] and "checkpoint.npz" in training.found[-1][1] and read_json(known) == about
+
+
 def test_the_network_that_a_new_training_replaces_is_kept_also_through_mistakes(training):
     steps.train_network(training.run)
     training.volume.write_bytes(b"two")
