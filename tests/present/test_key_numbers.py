@@ -91,8 +91,10 @@ def test_a_step_of_tiles_is_in_mm_and_only_like_times_are_compared(monkeypatch):
     monkeypatch.setattr("flairnb.network.inference.predict", lambda *_: np.ones((2, 2, 2), np.float32))
     monkeypatch.setattr("flairnb.prepare.native.to_native", lambda probability, *_, **__: probability)
     reference = np.ones((2, 2, 2), dtype=bool)
-    case = SimpleNamespace(work=None, work_brain=None)
-    subject = ablation._Subject(SimpleNamespace(settings=made), SimpleNamespace(model=None), "sub-1", case, reference, reference * 1.0)
+    flair = Image(np.ones((2, 2, 2), np.float32), np.eye(4))
+    case = SimpleNamespace(work=None, work_brain=None, flair=flair, brain_native=reference)
+    run, network = SimpleNamespace(settings=made), SimpleNamespace(model=None)
+    subject = ablation._Subject(run, network, "sub-1", case, reference, made.infer, reference.astype(np.float32))
     monkeypatch.setattr(ablation, "_with_other_brain", lambda *_: reference)
     edge, patch = made.prepare.spacing_mm, made.infer.patch
     rows = {row[1]: row[4] for row in ablation._tiles(subject)}
