@@ -105,8 +105,15 @@ def test_a_public_label_map_becomes_a_head(realdata):
     assert i[head.right_side].mean() > i[~head.right_side].mean()
 
 
-def test_sulci_widen_by_the_width_that_was_drawn_whatever_the_voxel_size(monkeypatch):
-    """A slab of CSF between cortex: at each wall as much cortex goes as the mean drawn width says, not a voxel more or less."""
+@pytest.mark.parametrize(
+    ("fluid", "wall", "width_mm"),
+    [
+        (Tissue.CSF, Tissue.GM, lambda drawn: 0.4 + 0.4 * drawn),
+        (Tissue.VENTRICLE, Tissue.WM, lambda drawn: 2.5 * (1 + 0.3 * drawn)),
+    ],
+)
+def test_fluid_widens_by_the_width_that_was_drawn_whatever_the_voxel_size(monkeypatch, fluid, wall, width_mm):
+    """A slab of fluid in tissue: at each wall as much tissue goes as the mean drawn width says, not a voxel more or less."""
     from flairnb.cohort.phantom import anatomy as module
 
     class Fixed:
@@ -120,8 +127,8 @@ def test_sulci_widen_by_the_width_that_was_drawn_whatever_the_voxel_size(monkeyp
         n = round(40 / spacing)
         field = rng.standard_normal((n, n, n)).astype(np.float32)
         monkeypatch.setattr(module, "smooth_field", lambda _rng, _shape, _size, field=field: field)
-        tissue = np.full((n, n, n), int(Tissue.GM), np.uint8)
-        tissue[n // 2 : n // 2 + round(2 / spacing)] = Tissue.CSF
+        tissue = np.full((n, n, n), int(wall), np.uint8)
+        tissue[n // 2 : n // 2 + round(2 / spacing)] = fluid
         aged = _age(Fixed(), tissue, spacing, 85)
-        lost_mm = (is_in(tissue, Tissue.GM).sum() - is_in(aged, Tissue.GM).sum()) * spacing / (2 * n * n)
-        assert lost_mm == pytest.approx(np.clip(0.4 + 0.4 * rng.standard_normal(200_000), 0, None).mean(), abs=0.08)
+        lost_mm = (is_in(tissue, wall).sum() - is_in(aged, wall).sum()) * spacing / (2 * n * n)
+        assert lost_mm == pytest.approx(np.clip(width_mm(rng.standard_normal(200_000)), 0, None).mean(), abs=0.08)

@@ -70,6 +70,24 @@ def test_oedema_spares_cortex_when_told_to(anatomy):
     assert share(0.0) < 0.6 * share(1.0)
 
 
+def test_a_mass_fills_the_sulci_that_its_reference_closes():
+    """At the surface, with much swelling: no fluid inside the reference, and as much more tissue as fluid went."""
+    fine = draw_anatomy(np.random.default_rng(2), 1.5, age=75, whole_head=False)
+    surface = fine.white_matter & (fine.distance_to_cortex_mm < 5)
+    out = add_mass(shapes.empty_map(fine), np.random.default_rng(4), MassPlan(20, 80, effect=0, effaces_mm=4.0), where=surface)
+    was_fluid = out.mask & is_in(fine.tissue, Tissue.CSF, Tissue.VENTRICLE, Tissue.CHOROID, Tissue.VESSEL)
+    assert was_fluid.sum() > 0.01 * out.mask.sum(), "else this shows nothing"
+    assert out.anatomy.parenchyma[was_fluid].mean() > 0.97
+    assert not ((out.anatomy.tissue != fine.tissue) & ~was_fluid & (out.weight < 0.3)).any()
+
+
+@pytest.mark.parametrize("key", ["LGG", "HGG", "PRES", "MST", "CNSL", "METS"])
+def test_every_reference_lies_in_tissue_since_only_tissue_shows_a_lesion(anatomy, key):
+    for seed in range(3):
+        out = draw_lesions(anatomy, key, np.random.default_rng(seed))
+        assert not (out.mask & ~out.anatomy.parenchyma).any()
+
+
 @pytest.mark.parametrize("dx", [d for d in DIAGNOSES if d.key != "HEALTHY"], ids=lambda d: d.key)
 def test_every_diagnosis_has_a_recipe_that_gives_lesions_of_its_size(anatomy, dx):
     found = [draw_lesions(anatomy, dx.key, np.random.default_rng(s)) for s in range(2)]

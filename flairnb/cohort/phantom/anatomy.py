@@ -191,13 +191,18 @@ def _age(rng: np.random.Generator, tissue: NDArray[np.uint8], spacing: float, ag
     ventricle = tissue == Tissue.VENTRICLE
     if ventricle_mm > 0.3:
         uneven = ventricle_mm * (1 + 0.3 * smooth_field(rng, tissue.shape, 20 / spacing))
-        distance = near_distance(ventricle, int(np.ceil(uneven.max() / spacing))) * spacing
+        distance = _from_wall(ventricle, uneven, spacing)
         tissue[(distance < uneven) & is_in(tissue, Tissue.WM, Tissue.DEEP_GM, Tissue.THALAMUS, Tissue.CSF)] = Tissue.VENTRICLE
     if sulcus_mm > 0.2:
         uneven = sulcus_mm + 0.4 * smooth_field(rng, tissue.shape, 10 / spacing)
-        distance = near_distance(tissue == Tissue.CSF, int(np.ceil(uneven.max() / spacing + 0.5))) * spacing - 0.5 * spacing
+        distance = _from_wall(tissue == Tissue.CSF, uneven, spacing)
         tissue[(distance < uneven) & is_in(tissue, *CORTEX)] = Tissue.CSF
     return tissue
+
+
+def _from_wall(fluid: NDArray[np.bool_], width_mm: NDArray[np.float32], spacing: float) -> NDArray[np.float32]:
+    """Return how far from the fluid's wall, half a voxel before its outer centres, a voxel's centre lies: mm, as far as the widths ask."""
+    return (near_distance(fluid, max(1, int(np.ceil(width_mm.max() / spacing + 0.5)))) - np.float32(0.5)) * np.float32(spacing)
 
 
 def _add_details(rng: np.random.Generator, tissue: NDArray[np.uint8], right: NDArray[np.bool_], spacing: float) -> NDArray[np.uint8]:

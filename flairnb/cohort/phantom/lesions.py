@@ -9,7 +9,7 @@ that displace the brain are in `masses`, shapes of public masks in
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,10 @@ class LesionMap:
     def volume_ml(self) -> float:
         """Volume of the reference mask in ml."""
         return float(self.mask.sum()) * self.anatomy.spacing_mm**3 / 1000
+
+    def only_in_tissue(self) -> LesionMap:
+        """Return the map without what lies outside grey and white matter, which has no lesion's signal."""
+        return replace(self, weight=np.where(self.anatomy.parenchyma, self.weight, np.float32(0)))
 
     def add(self, weight: NDArray[np.float32], signal: NDArray[np.float32] | float, kind: str) -> None:
         """Lay another lesion over what is there; the stronger membership wins its signal."""

@@ -11,7 +11,7 @@ from scipy import ndimage
 from flairnb.cohort.phantom.anatomy import Anatomy
 from flairnb.cohort.phantom.lesions import LesionMap, cut_to_volume, random_rotation, soften
 from flairnb.cohort.phantom.noise import fractal_field
-from flairnb.cohort.phantom.tissue import CORTEX, NUCLEI, Tissue, is_in
+from flairnb.cohort.phantom.tissue import CORTEX, FLUID, NUCLEI, Tissue, is_in
 from flairnb.geometry import mask_box
 
 
@@ -93,6 +93,7 @@ def add_mass(lesions: LesionMap, rng: np.random.Generator, plan: MassPlan, where
     cost = cost + 6.0 * other_side
     oedema = cut_to_volume(cost, anatomy.parenchyma & ~core, plan.oedema_ml, step) if plan.oedema_ml > 0.1 else np.zeros_like(core)
     whole = _swell(core | oedema, anatomy, plan.effaces_mm)
+    anatomy = _fill(anatomy, whole)
     return _paint_mass(LesionMap(lesions.weight, lesions.signal, lesions.dark, anatomy, lesions.kinds), rng, core, whole, plan)
 
 
@@ -106,6 +107,12 @@ def _swell(whole: NDArray[np.bool_], anatomy: Anatomy, effaces_mm: float) -> NDA
     out = whole.copy()
     out[box] = (smooth > 0.45) & anatomy.brain[box] & (~fluid | whole[box])
     return out
+
+
+def _fill(anatomy: Anatomy, whole: NDArray[np.bool_]) -> Anatomy:
+    """Put tissue where a mass has grown into fluid or closed a sulcus: fluid there would stay dark inside the reference."""
+    tissue = np.where(whole & is_in(anatomy.tissue, *FLUID), np.uint8(Tissue.WM), anatomy.tissue)
+    return Anatomy(tissue, anatomy.right_side, anatomy.spacing_mm, anatomy.affine)
 
 
 def _paint_mass(out: LesionMap, rng: np.random.Generator, core: NDArray[np.bool_], whole: NDArray[np.bool_], plan: MassPlan) -> LesionMap:

@@ -54,12 +54,12 @@ def draw_lesions(anatomy: Anatomy, diagnosis_key: str, rng: np.random.Generator)
     if diagnosis_key not in RECIPES:
         raise InputError(f"diagnosis {diagnosis_key!r}: expected one of {', '.join(RECIPES)} or HEALTHY.")
     for _ in range(4):
-        found = RECIPES[diagnosis_key](shapes.empty_map(anatomy), rng, _BY_KEY[diagnosis_key])
+        found = RECIPES[diagnosis_key](shapes.empty_map(anatomy), rng, _BY_KEY[diagnosis_key]).only_in_tissue()
         if found.mask.any():
             return found
     mask, strength = shapes.foci(anatomy, rng, anatomy.white_matter, 6, (2.5, 4.0))
     lesions.add(_soft(lesions, rng, mask & anatomy.parenchyma), strength, "foci")
-    return lesions
+    return lesions.only_in_tissue()
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

@@ -48,6 +48,8 @@ PARENCHYMA = (
     Tissue.THALAMUS,
 )
 CORTEX = (Tissue.GM, Tissue.LIMBIC_GM)
+# Cerebrospinal fluid and what lies in it.
+FLUID = (Tissue.CSF, Tissue.VENTRICLE, Tissue.CHOROID, Tissue.VESSEL)
 NUCLEI = (Tissue.DEEP_GM, Tissue.PALLIDUM, Tissue.THALAMUS)
 
 
