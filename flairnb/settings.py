@@ -266,8 +266,8 @@ def load(profile: str = "demo", overrides: str | Mapping[str, Any] | Sequence[st
     Raises
     ------
     SettingsError
-        Unknown profile or key (with the nearest match), a wrong type, or a
-        value that the setting may not have.
+        Unknown profile or key (with the nearest match), a wrong type, a value
+        that the setting may not have, or patches that do not fit the network.
     """
     table = profile_table(profile)
     for key, value in _override_items(overrides):
@@ -277,6 +277,7 @@ def load(profile: str = "demo", overrides: str | Mapping[str, Any] | Sequence[st
             raise SettingsError(f"setting {key!r}: expected a known key{_nearest(key, known)}. `flairnb run --help` shows the form.")
         table[section][name] = value
     sections = {name: _build(name, cls, table[name]) for name, cls in _SECTIONS.items()}
+    _check_patches(sections["network"], sections["train"], sections["infer"])
     if not 0 <= int(seed) <= LARGEST_SEED:
         raise SettingsError(f"seed: expected 0 to {LARGEST_SEED}, received {seed}.")
     return Settings(profile=profile, seed=int(seed), **sections)
@@ -369,6 +370,17 @@ def _check(key: str, allowed: Allowed | None, value: Any) -> None:
     shown = f"{value:g}" if isinstance(value, float) else repr(_plain(value))
     hint = _nearest(value, allowed.choices) if isinstance(value, str) else ""
     raise SettingsError(f"{key}: expected {allowed.words}, received {shown}{hint or '.'}")
+
+
+def _check_patches(network: NetworkSettings, train: TrainSettings, infer: InferSettings) -> None:
+    """Raise `SettingsError` for patches that the network cannot halve often enough, and for tiles that leave gaps."""
+    multiple = 2**network.levels
+    tiled = {"infer.patch": infer.patch} if infer.method == "tiled" else {}
+    for key, patch in {"train.patch": train.patch, **tiled}.items():
+        if patch % multiple:
+            raise SettingsError(f"{key}: expected a multiple of {multiple} (network.levels={network.levels}), received {patch}.")
+    if tiled and infer.step > infer.patch:
+        raise SettingsError(f"infer.step: expected {infer.patch} (infer.patch) or less, received {infer.step}.")
 
 
 def as_dict(settings: Any) -> Any:

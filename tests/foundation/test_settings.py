@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -176,6 +177,21 @@ def test_an_unknown_key_names_the_nearest():
         settings.load("demo", "train.epoch=3")
     with pytest.raises(SettingsError, match="did you mean 'demo'"):
         settings.load("demos")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ("train.patch=40", "train.patch: expected a multiple of 16 (network.levels=4), received 40."),
+        ("infer.method=tiled infer.patch=40", "infer.patch: expected a multiple of 16 (network.levels=4), received 40."),
+        ("infer.method=tiled infer.patch=32 infer.step=48", "infer.step: expected 32 (infer.patch) or less, received 48."),
+        ("network.levels=6 train.patch=96", "train.patch: expected a multiple of 64 (network.levels=6), received 96."),
+    ],
+)
+def test_patches_that_do_not_fit_the_network_are_refused_before_any_work(overrides, said):
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        settings.load("demo", overrides)
+    settings.load("demo", "network.levels=3 train.patch=40 infer.method=whole infer.patch=41 infer.step=99")
 
 
 def test_every_field_says_where_its_value_comes_from():
