@@ -8,8 +8,8 @@ segments each public development case as it is and in each of `SPOILINGS` by
 `flairnb segment`'s own function, scores the mask by the reader's and keeps the
 expected Dice and the warnings. It leaves ``spoiled.tsv`` in
 ``reports/robust``, which notebook 13 shows. A row is written as soon as it is
-known; stopped and started again, it goes on where it was, unless the weights
-have changed.
+known; stopped and started again, it goes on where it was, unless weights or
+code have changed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from flairnb.images import Image
 from flairnb.provenance import atomic_path
 from flairnb.report import perturb
 from flairnb.report.chapters import repository_root
+from flairnb.report.record import code_name, git_state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 FOLDER, TABLE = "reports/robust", "spoiled.tsv"
 COLUMNS = (
-    "participant_id", "family", "spoiled", "dice", "expected_dice", "predicted_ml", "unsure", "warnings", "weights_sha256",
+    "participant_id", "family", "spoiled", "dice", "expected_dice", "predicted_ml", "unsure", "warnings", "weights_sha256", "code",
 )  # fmt: skip
 AS_IT_IS = "as it is"
 #: How far `brain_mask_too_high` lifts the mask, mm; a third of the brain's lower half then lacks.
@@ -140,7 +141,7 @@ def measure(
         As by :func:`flairnb.report.real.find_cases`.
     network : Network
     out : path
-        The table; rows that it holds of other weights are dropped.
+        The table; rows that it holds of other weights or code are dropped.
     say : callable
         Receives one line a result.
 
@@ -150,14 +151,15 @@ def measure(
         `COLUMNS`; `dice` is NaN where no reader marked anything, `unsure`
         whether the network itself gave the warning, `warnings` all in number.
     """
-    rows = [row for row in recall(out).to_dict("records") if row["weights_sha256"] == network.sha256]
+    made_by = {"weights_sha256": network.sha256, "code": code_name(git_state())}
+    rows = [row for row in recall(out).to_dict("records") if made_by.items() <= row.items()]
     for number, named in enumerate(cases.to_dict("records")):
         known = {row["spoiled"] for row in rows if row["participant_id"] == named["participant_id"]}
         if known >= {AS_IT_IS, *SPOILINGS}:
             continue
         rows = [row for row in rows if row["participant_id"] != named["participant_id"]]
         for found in _one_case(named, network, number):
-            rows.append({**found, "weights_sha256": network.sha256})
+            rows.append({**found, **made_by})
             say(f"{found['participant_id']}, {found['spoiled']}: Dice {found['dice']:.2f}, expected {found['expected_dice']:.2f}")
             _write(out, rows)
     return recall(out)
@@ -207,7 +209,7 @@ def recall(path: Path | None = None) -> pd.DataFrame:
     path = repository_root() / FOLDER / TABLE if path is None else path
     if not path.is_file():
         return pd.DataFrame(columns=list(COLUMNS))
-    dtype = {"participant_id": str, "weights_sha256": str}
+    dtype = {"participant_id": str, "weights_sha256": str, "code": str}
     return pd.read_csv(path, sep="\t", na_values=["n/a"], keep_default_na=False, dtype=dtype)
 
 

@@ -105,7 +105,8 @@ def network(sha256="1"):
     return SimpleNamespace(sha256=sha256, calibration=SimpleNamespace(doubtful_below=0.5))
 
 
-def test_every_case_is_done_once_and_others_weights_begin_anew(two_cases, segmented, tmp_path):
+def test_every_case_is_done_once_and_other_weights_or_code_begin_anew(two_cases, segmented, tmp_path, monkeypatch):
+    monkeypatch.setattr(spoiled, "git_state", lambda: {"commit": "one", "dirty": False})
     out = tmp_path / "spoiled.tsv"
     table = measure(two_cases.head(1), network(), out)
     assert list(table["spoiled"]) == [AS_IT_IS, *SPOILINGS]
@@ -117,6 +118,9 @@ def test_every_case_is_done_once_and_others_weights_begin_anew(two_cases, segmen
     assert len(segmented) == 2 * once
     measure(two_cases, network("2"), out)
     assert len(segmented) == 4 * once and set(spoiled.recall(out)["weights_sha256"].astype(str)) == {"2"}
+    monkeypatch.setattr(spoiled, "git_state", lambda: {"commit": "two", "dirty": False})
+    measure(two_cases, network("2"), out)
+    assert len(segmented) == 6 * once and set(spoiled.recall(out)["code"]) == {"two"}
 
 
 def test_the_summary_counts_scored_patients_and_all_warnings(two_cases, segmented, tmp_path):
