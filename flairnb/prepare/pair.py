@@ -144,23 +144,15 @@ def covered_fraction(flair_work: NDArray, seen: NDArray[np.bool_], affine: Array
     return float(seen[tuple(where.T)].mean())
 
 
-def check_head_sizes(moving: NDArray, flair_work: NDArray, spacing: float, t1w: Image) -> bool:
+def check_head_sizes(moving: NDArray, flair_work: NDArray, spacing: float, t1w: Image) -> None:
     """Raise `InputError` when the heads' widths differ by more than three tenths.
 
     A head that its volume cuts off at the side, as a few sagittal slices do,
     has no width to compare.
-
-    Returns
-    -------
-    bool
-        Whether both heads are as wide as each other; False where the narrower
-        is cut off.
     """
     a, b = head_width_mm(flair_work, spacing), head_width_mm(moving, spacing)
-    if a <= 0 or b <= 0 or max(a / b, b / a) <= _WIDTH_RATIO:
-        return True
-    if is_cut_at_side(flair_work if a < b else moving):
-        return False
+    if a <= 0 or b <= 0 or max(a / b, b / a) <= _WIDTH_RATIO or is_cut_at_side(flair_work if a < b else moving):
+        return
     where = f" in {t1w.path.name}" if t1w.path else ""
     raise InputError(
         f"T1w: expected the FLAIR's head (about {a:.0f} mm wide), found one of {b:.0f} mm{where}. Give the T1w of the same examination."

@@ -114,7 +114,7 @@ def _scores(run: Run, model: Path, settings: Settings) -> dict[str, Any]:
     from flairnb.network.inference import predict, suited
     from flairnb.network.weights import load_network
     from flairnb.prepare.cohort import read_prepared
-    from flairnb.prepare.native import to_native
+    from flairnb.report.patient import back_to_native
 
     network, found = load_network(model), []
     infer = suited(dataclasses.replace(settings.infer, method="whole"), network.model, network.trained_patch)
@@ -125,6 +125,6 @@ def _scores(run: Run, model: Path, settings: Settings) -> dict[str, Any]:
             continue
         reference = read_mask(path, like=case.flair, what="reference mask")
         if reference.any():
-            native = to_native(predict(network.model, case.work, case.work_brain, infer), case, order=1)
-            found.append(dice(reference, native >= infer.threshold))
+            probability = predict(network.model, case.work, case.work_brain, infer)
+            found.append(dice(reference, back_to_native(probability, case, infer.threshold, infer.min_lesion_ml).mask))
     return {"cases": len(found), "dice": float(np.median(found)) if found else float("nan")}

@@ -352,15 +352,19 @@ def test_a_healthy_brain_that_nobody_marked_stops_no_ablation(run, tmp_path, mon
     made = dataclasses.replace(run, work_dir=tmp_path)
     mask = np.zeros((7, 8, 9), np.uint8)
     mask[2:4, 3:6, 4] = 1
+    brain = np.ones(mask.shape, bool)
+    brain[6] = False
+    marked = mask.astype(np.float32)
+    marked[6, 7, 8] = 1  # outside the brain, where the chapters' masks have nothing
     path = cohort_derivative(tmp_path, "sub-1", "mask", label="lesion", desc="manual")
     path.parent.mkdir(parents=True)
     nib.save(nib.Nifti1Image(mask, oblique_affine), path)
-    case = SimpleNamespace(flair=Image(mask.astype(np.float32), oblique_affine), work=mask, work_brain=mask > 0)
+    case = SimpleNamespace(flair=Image(mask.astype(np.float32), oblique_affine), work=mask, work_brain=mask > 0, brain_native=brain)
     monkeypatch.setattr(steps, "prepared_ids", lambda *_: ["sub-healthy", "sub-1"])
     monkeypatch.setattr(prepared, "read_prepared", lambda *_: case)
     monkeypatch.setattr(weights, "load_network", lambda _: SimpleNamespace(model=None, trained_patch=32))
     monkeypatch.setattr(inference, "suited", lambda infer, *_: infer)
-    monkeypatch.setattr(inference, "predict", lambda *_: mask.astype(float))
+    monkeypatch.setattr(inference, "predict", lambda *_: marked)
     monkeypatch.setattr(native, "to_native", lambda probability, *_, **__: probability)
     assert ablation_training._scores(made, tmp_path, run.settings) == {"cases": 1, "dice": 1.0}
 
