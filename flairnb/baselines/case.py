@@ -85,6 +85,10 @@ class BaselineCase:
     def intensity(self) -> NDArray[np.float32]:
         """FLAIR intensities, at least 0; 0 outside the brain. N4-corrected only where the preparation was (``n4_flair``).
 
+        LST corrects the bias of the FLAIR before LGA and LPA. Here all methods
+        see what the network sees: N4 takes large lesions for bias
+        (:func:`flairnb.prepare.case.prepare_case`).
+
         Where more than a twentieth of the brain lies below 0, `mean` was not
         counted from the image's lowest: the brain's own lowest becomes 0.
         """

@@ -3,7 +3,8 @@
 Method: Schmidt et al., NeuroImage 2012;59:3774. This is our own code after
 its description, not the program LST: tissue classes come from Atropos instead
 of SPM, the white-matter prior is the MNI152 map brought to the head by an
-affine. `kappa`, the belief at which a voxel becomes a seed, is 0.3 by default
+affine, and the FLAIR is not bias-corrected unless the preparation was
+(`BaselineCase.intensity` says why). `kappa`, the belief at which a voxel becomes a seed, is 0.3 by default
 in LST; its authors advise to choose it by Dice on cases with reference masks.
 """
 

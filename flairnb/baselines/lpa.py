@@ -4,7 +4,9 @@ After the description of the lesion prediction algorithm (P. Schmidt, doctoral
 thesis, LMU Munich 2017, ch. 6.1; LST's documentation). Our own code: the
 program's coefficients are not used; they are fitted to this run's training
 cases, and the spatial effect is a ridge-penalised lattice in MNI space,
-symmetric in left and right.
+symmetric in left and right. Two of its steps are left out: the FLAIR is not
+bias-corrected unless the preparation was (`BaselineCase.intensity`), and
+tissue keeps its places to the end (:mod:`flairnb.baselines.mixture`).
 """
 
 from __future__ import annotations

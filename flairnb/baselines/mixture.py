@@ -1,4 +1,11 @@
-"""Tissue classes from FLAIR alone, as LPA needs them (see :mod:`flairnb.baselines.lpa`)."""
+"""Tissue classes from FLAIR alone, as LPA needs them (see :mod:`flairnb.baselines.lpa`).
+
+The description's last pass, which weighs the classes by their sizes instead of
+their places, is left out. On FLAIR grey and white matter hardly differ, and
+without the places white matter was lost: of eight public patients it had 25 to
+31% of the brain before that pass and in five of them 0 to 6% after it, and in
+three gliomas it was the tumour, one and a half times as bright as grey matter.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +58,7 @@ def relabel(values: NDArray[np.floating], priors: NDArray[np.floating]) -> NDArr
     -------
     (n,) int array
         0, 1, 2. "CSF" that is brighter than the mean of grey matter is grey
-        matter (on FLAIR, CSF is dark); the last pass weighs the classes by
-        their sizes instead of the spatial priors.
+        matter (on FLAIR, CSF is dark).
     """
     log_prior = np.log(np.maximum(priors, _FLOOR))
     labels = np.argmax(priors, axis=0)
@@ -61,9 +67,7 @@ def relabel(values: NDArray[np.floating], priors: NDArray[np.floating]) -> NDArr
         if np.array_equal(new, labels):
             break
         labels = new
-    share = np.bincount(labels, minlength=3) / max(labels.size, 1)
-    last = np.log(np.maximum(share, _FLOOR))[:, None] + _log_density(values, labels)
-    return _as_flair(np.argmax(last, axis=0), values)
+    return labels
 
 
 def _as_flair(labels: NDArray[np.intp], values: NDArray[np.floating]) -> NDArray[np.intp]:
