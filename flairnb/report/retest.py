@@ -298,6 +298,7 @@ def carried_over(view: BaselineCase, case: PreparedCase) -> BaselineCase:
     """
     from flairnb.baselines.case import BaselineCase
     from flairnb.geometry import Grid, mask_box
+    from flairnb.prepare.intensity import lift
     from flairnb.resampling import resample
 
     box = mask_box(case.work_brain, 3)
@@ -309,4 +310,5 @@ def carried_over(view: BaselineCase, case: PreparedCase) -> BaselineCase:
         None if old is None else np.where(brain, resample(old, view.grid.affine, grid), 0).astype(np.float32)
         for old in (view.t1w, view.tissue)
     )
-    return BaselineCase(case.work[box], brain, t1w, tissue, grid, view.to_mni, case.mean, case.sd, box, tuple(case.work.shape))
+    mean = case.mean - lift(case.flair.data)[1]
+    return BaselineCase(case.work[box], brain, t1w, tissue, grid, view.to_mni, mean, case.sd, box, tuple(case.work.shape))

@@ -58,6 +58,24 @@ def test_every_method_meets_every_repeat_and_a_failure_is_a_row(subject):
     assert good.loc["first", "volume_ml"] == pytest.approx(truth)
 
 
+def test_a_repeat_is_seen_with_the_intensities_of_the_image_whatever_it_counts_them_from(subject):
+    """LGA and LPA divide by tissue means: intensities that begin at 100 instead of 0 must not change what they see."""
+    from flairnb.baselines.case import BaselineCase
+    from flairnb.prepare.case import prepare_case
+    from flairnb.settings import load
+
+    settings, seen = load("demo").prepare, []
+    for offset in (0.0, 100.0):
+        flair = Image(subject.head.flair.data + np.float32(offset), subject.head.flair.affine)
+        case = prepare_case(flair, brain_mask=subject.head.brain, settings=settings, doubt_mask=False)
+        view = BaselineCase(
+            case.work, case.work_brain, None, None, case.work_grid, np.eye(4), 0.0, 1.0, (slice(None),) * 3, case.work.shape
+        )
+        seen.append(retest.carried_over(view, case).intensity)
+    np.testing.assert_allclose(seen[0], seen[1], atol=2.5)
+    assert np.median(seen[1][seen[1] > 0]) == pytest.approx(100.0, abs=5)
+
+
 ROOT = Path(__file__).resolve().parents[2]
 DISTURBED = [kind for kind in REPEATS if kind not in retest_summary.NOT_DISTURBED]
 
