@@ -131,7 +131,8 @@ run.keep(volume.errors_by_lesion_size(scores, lesions), "errors_by_lesion_size")
 
 # %% [markdown]
 # Left and middle: the volume that is wrongly marked and the volume that is missed, over the true volume of the patient.
-# Right: the share of single lesions that were touched at all. A method whose errors are all at borders has a right curve
+# Right: the share of single lesions that were touched at all; its bars are over patients, since the lesions of one
+# patient are found or missed together. A method whose errors are all at borders has a right curve
 # at one whatever its other two do.
 
 # %% [markdown]

@@ -110,17 +110,30 @@ def detection_by_size(lesions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `bin`, `method`, `n` (reference lesions), `found` (share).
+        `bin`, `method`, `n` (reference lesions), `found` (share), `sem`: the
+        share's standard error over patients, since lesions of one patient are
+        found or missed together (a ratio of sums over clusters: Cochran,
+        Sampling Techniques, 3rd ed. 1977, ch. 9A); NaN with one patient.
     """
     of_reference = add_bins(lesions[lesions["method"] == REFERENCE], "volume_ml", LESION_EDGES_ML)
     columns = [column for column in of_reference.columns if column.startswith("found_by_")]
     rows = []
     for name, group in of_reference.groupby("bin", observed=True):
         for column in columns:
-            found = group[column].dropna().astype(float)
+            found = group[["participant_id", column]].dropna()
             if len(found):
-                rows.append((name, column.removeprefix("found_by_"), len(found), float(found.mean())))
-    return pd.DataFrame(rows, columns=["bin", "method", "n", "found"])
+                rows.append((name, column.removeprefix("found_by_"), len(found), *_share_over(found["participant_id"], found[column])))
+    return pd.DataFrame(rows, columns=["bin", "method", "n", "found", "sem"])
+
+
+def _share_over(patients: pd.Series, found: pd.Series) -> tuple[float, float]:
+    """Return the share of lesions found, and its standard error over patients."""
+    hits = found.astype(float).groupby(patients.to_numpy()).agg(["sum", "count"])
+    share, n = float(hits["sum"].sum() / hits["count"].sum()), len(hits)
+    if n < 2:
+        return share, float("nan")
+    apart = hits["sum"] - share * hits["count"]
+    return share, float(np.sqrt(n / (n - 1) * (apart**2).sum()) / hits["count"].sum())
 
 
 def disease_medians(scores: pd.DataFrame, method: str = "unet") -> pd.DataFrame:

@@ -100,8 +100,6 @@ def errors_by_lesion_size(scores: pd.DataFrame, lesions: pd.DataFrame) -> Figure
     missed = _over(scores, "lesion_bin", "false_negative_fraction")
     found = detection_by_size(lesions)
     found = found[found["method"].isin(columns)].rename(columns={"found": "median"})
-    share = found["median"].astype(float)
-    found = found.assign(sem=np.sqrt(share * (1 - share) / found["n"]))
     top = float(np.nanmax([1.0, *(wrong["median"] + wrong["sem"].fillna(0.0))]))
     panels = [
         Panel(wrong, "False positive / true volume", SINGLE_LABEL, limits=(0.0, 1.05 * top)),

@@ -73,9 +73,30 @@ def test_lesions_found_are_counted_by_their_size():
         }
     )
     table = strata.detection_by_size(lesions).set_index(["bin", "method"])
-    assert table.loc[("≤ 0.1", "unet")].tolist() == [2, 0.5]
-    assert table.loc[("> 10", "unet")].tolist() == [1, 1.0]
+    assert table.loc[("≤ 0.1", "unet"), ["n", "found"]].tolist() == [2, 0.5]
+    assert table.loc[("> 10", "unet"), ["n", "found"]].tolist() == [1, 1.0]
+    assert table["sem"].isna().all(), "one patient has no scatter between patients"
     assert ("> 10", "lga") not in table.index
+
+
+def test_the_scatter_of_a_share_is_between_patients_not_lesions(rng):
+    """Lesions of one patient stand or fall together: as in the regression with errors clustered by patient, and as resampling says."""
+    import statsmodels.api as sm
+
+    sizes = rng.integers(1, 30, 14)
+    patients = np.repeat([f"p{n:02d}" for n in range(14)], sizes)
+    found = rng.random(patients.size) < np.repeat(rng.beta(0.8, 0.8, 14), sizes)
+    lesions = pd.DataFrame({"participant_id": patients, "method": "manual", "volume_ml": 0.05, "found_by_unet": found})
+    (row,) = strata.detection_by_size(lesions).to_dict("records")
+    groups = pd.factorize(patients)[0]
+    fit = sm.OLS(found.astype(float), np.ones(len(found))).fit()
+    clustered = fit.get_robustcov_results("cluster", groups=groups, use_correction=False)
+    assert row["found"] == pytest.approx(found.mean())
+    assert row["sem"] == pytest.approx(clustered.bse[0] * np.sqrt(14 / 13))
+    hits, n = np.bincount(groups, found), np.bincount(groups)
+    drawn = rng.integers(0, 14, (4000, 14))
+    assert row["sem"] == pytest.approx((hits[drawn].sum(axis=1) / n[drawn].sum(axis=1)).std(), rel=0.15)
+    assert row["sem"] > 1.5 * np.sqrt(found.mean() * (1 - found.mean()) / found.size)
 
 
 def test_every_scanner_model_has_its_cases_and_training_cases(fabricated, cases):
