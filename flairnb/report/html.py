@@ -50,8 +50,9 @@ class Page:
 
     Attributes
     ----------
-    title, profile, banner : str
-        `banner` says what kind of data the page shows; empty for none.
+    title, profile, banner, warning : str
+        `banner` says what kind of data the page shows, `warning` what is wrong
+        with it; empty for none.
     previous, next : str
         File names of the neighbouring chapters, ``""`` at the ends.
     """
@@ -61,6 +62,20 @@ class Page:
     banner: str = ""
     previous: str = ""
     next: str = ""
+    warning: str = ""
+
+
+def outdated(numbers: list[str]) -> str:
+    """Return the line over chapters that do not belong to the rest of their report.
+
+    Examples
+    --------
+    >>> outdated(["06", "07"])
+    'Chapters 06, 07 are from an earlier run with other settings, code or inputs. To bring them up to date: flairnb run 06 07'
+    """
+    several = len(numbers) > 1
+    who, them = (f"Chapters {', '.join(numbers)} are", "them") if several else (f"Chapter {numbers[0]} is", "it")
+    return f"{who} from an earlier run with other settings, code or inputs. To bring {them} up to date: flairnb run {' '.join(numbers)}"
 
 
 def banner_for(source: str, chapter: str = "") -> str:
@@ -123,6 +138,7 @@ def render_notebook(notebook: Any, page: Page) -> str:
         "title": page.title,
         "profile": page.profile,
         "banner": page.banner,
+        "warning": page.warning,
         "previous": page.previous,
         "next": page.next,
         "footer": FOOTER,

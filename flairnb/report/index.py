@@ -11,7 +11,7 @@ from flairnb.present.style import to_jpeg
 from flairnb.provenance import atomic_path
 from flairnb.report.chapters import Chapter
 from flairnb.report.explore import write_explore
-from flairnb.report.html import FOOTER, TEMPLATES, banner_for, check_self_contained, style
+from flairnb.report.html import FOOTER, TEMPLATES, banner_for, check_self_contained, outdated, style
 from flairnb.report.record import Outcome, codes_of, lock_hash, now
 
 #: Figures of the work folder that the first page shows, with their captions.
@@ -30,7 +30,8 @@ FIGURES = (
     ),
 )
 
-#: Table that notebook 05 leaves for this page.
+#: Notebook that leaves `FIGURES` and `TABLE` for this page; they are left out where it is out of date.
+RESULTS = "05"
 TABLE = "tables/key_numbers.tsv"
 
 
@@ -92,6 +93,8 @@ def render_index(chapters: list[Chapter], outcomes: list[Outcome], settings: Any
         for chapter in chapters
     ]
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    stale = [outcome.chapter.number for outcome in outcomes if outcome.status == "outdated"]
+    results = RESULTS not in [*stale, *(outcome.chapter.number for outcome in failed)]
     return environment.get_template("index.html.j2").render(
         style=style(),
         footer=FOOTER,
@@ -101,8 +104,9 @@ def render_index(chapters: list[Chapter], outcomes: list[Outcome], settings: Any
         chapters=rows,
         explore=explore,
         failed=[f"{outcome.chapter.stem}: {outcome.reason}" for outcome in failed],
-        figures=_figures(work_dir),
-        table=_key_table(work_dir),
+        outdated=outdated(stale) if stale else "",
+        figures=_figures(work_dir) if results else [],
+        table=_key_table(work_dir) if results else None,
         facts=_facts(outcomes, settings),
     )
 
@@ -130,7 +134,7 @@ def _facts(outcomes: list[Outcome], settings: Any) -> list[tuple[str, str]]:
     from flairnb.settings import settings_hash
 
     host, installed = machine(), versions()
-    before = [outcome.chapter.number for outcome in outcomes if outcome.status in ("earlier", "skipped")]
+    before = [outcome.chapter.number for outcome in outcomes if outcome.status in ("earlier", "outdated", "skipped")]
     earlier = f", {_listed(before)} in earlier runs" if before else ""
     peak = max((outcome.peak_gb for outcome in outcomes), default=0.0)
     return [

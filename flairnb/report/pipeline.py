@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+OUTDATED = "from an earlier run with other settings, code or inputs"
 #: Longest time one cell may take, in seconds; none where training takes days.
 CELL_TIMEOUT_S = {"smoke": 600, "demo": 3600}
 
@@ -89,7 +90,8 @@ def run_notebooks(  # noqa: PLR0913 - one argument for each word of the command 
     ------
     SettingsError
         For an unknown notebook, profile, setting or parameter, a value that a
-        setting may not have, and for the profile among `sets`.
+        setting may not have, for the profile among `sets`, and for simulated
+        patients where the work folder holds real ones, or the reverse.
     WorkFailed
         When a notebook fails: carries the cell's error and where the partly
         executed notebook is. The report of what did run is written first.
@@ -103,8 +105,9 @@ def run_notebooks(  # noqa: PLR0913 - one argument for each word of the command 
     run = Run("", settings, settings.seed, work_dir, data_dir_of(settings, str(parameters["data_dir"])), jobs or 1)
     keys = _keys(chapters, run)
     with only_run_in(work_dir):
+        record.keep_source(settings.cohort.source, work_dir)
         outcomes, failure = _run_chosen(chosen, parameters, keys, work_dir, jobs, force, say)
-        index = write_report(chapters, outcomes, settings, parameters, work_dir, report)
+        index = write_report(chapters, _with_earlier(outcomes, chapters, keys, work_dir), settings, parameters, work_dir, report)
     if failure is not None:
         raise failure
     say(f"report: {index.name} in {report.parent.name}/{report.name}")
@@ -221,7 +224,9 @@ def write_report(
     """Write the pages, ``numbers.json``, ``ledger.tsv``, ``run.json`` and ``index.html``.
 
     Every chapter that has ever been run in this work folder gets its page, so
-    that running one notebook again does not thin the report out.
+    that running one notebook again does not thin the report out. One whose
+    outcome is "outdated" or "failed" says so, and its numbers stay out of
+    ``numbers.json`` and the ledger.
     """
     import nbformat
 
@@ -231,27 +236,36 @@ def write_report(
     name_second_reader(settings.cohort.source == "phantom")
     report.mkdir(parents=True, exist_ok=True)
     shown = [chapter for chapter in chapters if record.executed_path(chapter, work_dir).is_file()]
+    stale = {outcome.chapter.number for outcome in outcomes if outcome.status in ("outdated", "failed")}
+    current = [chapter for chapter in shown if chapter.number not in stale]
     for place, chapter in enumerate(shown):
         page = html.Page(
             title=chapter.title,
             profile=settings.profile,
             banner=html.banner_for(settings.cohort.source, chapter.number),
+            warning=html.outdated([chapter.number]) if chapter.number in stale else "",
             previous=shown[place - 1].html if place else "",
             next=shown[place + 1].html if place + 1 < len(shown) else "",
         )
         notebook = nbformat.read(record.executed_path(chapter, work_dir), as_version=4)
         html.write_page(notebook, page, report / chapter.html)
-    ran = {outcome.chapter.number: outcome for outcome in outcomes}
-    for chapter in shown:
-        if chapter.number not in ran:
-            ran[chapter.number] = _before(chapter, work_dir, "earlier", "from an earlier run")
-    everything = [ran[number] for number in sorted(ran)]
-    write_json(report / "numbers.json", record.read_numbers(shown, work_dir))
-    ledger.write_ledger(shown, work_dir, report / "ledger.tsv")
-    first = index.write_index(report, shown, everything, settings, work_dir)
-    content = record.run_record(settings, everything, parameters)
+    write_json(report / "numbers.json", record.read_numbers(current, work_dir))
+    ledger.write_ledger(current, work_dir, report / "ledger.tsv")
+    first = index.write_index(report, shown, outcomes, settings, work_dir)
+    content = record.run_record(settings, outcomes, parameters)
     write_json(report / "run.json", {**content, "files": record.hashes_of(report)})
     return first
+
+
+def _with_earlier(outcomes: list[Outcome], chapters: list[Chapter], keys: Mapping[str, str], work_dir: Path) -> list[Outcome]:
+    """Return how each chapter went that has a page: now, or in earlier runs, by number."""
+    went = {outcome.chapter.number: outcome for outcome in outcomes}
+    stale = record.outdated(chapters, keys, work_dir)
+    for chapter in chapters:
+        if chapter.number not in went and record.executed_path(chapter, work_dir).is_file():
+            status, reason = ("outdated", OUTDATED) if chapter.number in stale else ("earlier", "from an earlier run")
+            went[chapter.number] = _before(chapter, work_dir, status, reason)
+    return [went[number] for number in sorted(went)]
 
 
 def _run_one(

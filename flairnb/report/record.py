@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flairnb.errors import SettingsError
 from flairnb.evaluate.ledger import Measured
 from flairnb.provenance import content_hash, machine, read_json, sha256_file, versions, write_json
-from flairnb.report.chapters import Chapter, repository_root
+from flairnb.report.chapters import Chapter, maker_of, repository_root
 
 if TYPE_CHECKING:
     from flairnb.report.start import Run
@@ -27,7 +28,8 @@ class Outcome:
     ----------
     status : str
         ``"done"``, ``"skipped"`` (unchanged since it was last run) or
-        ``"failed"``.
+        ``"failed"``; of chapters that were not asked for ``"earlier"``, or
+        ``"outdated"`` where they would come out differently now.
     seconds : float
         Wall time of the run that made the outputs.
     reason : str
@@ -153,6 +155,41 @@ def reason_to_run(chapter: Chapter, key: str, work_dir: Path) -> str:
     if absent:
         return f"{absent[0]} is gone"
     return "" if executed_path(chapter, work_dir).is_file() else "its executed copy is gone"
+
+
+def outdated(chapters: list[Chapter], keys: Mapping[str, str], work_dir: Path) -> set[str]:
+    """Return the numbers of the chapters whose outputs are of other settings, code or inputs than the rest of the report.
+
+    A chapter whose outputs a current one has read is none of them: what
+    followed from it is current.
+    """
+    states = {chapter.number: read_state(chapter, work_dir).get("key") for chapter in chapters}
+    current = {number for number, key in states.items() if key == keys[number]}
+    needs = {chapter.number: {maker_of(name) for name in chapter.needs} for chapter in chapters}
+    while read := {maker for number in current for maker in needs.get(number, ())} - current - {None}:
+        current |= read
+    return {number for number, key in states.items() if key and number not in current}
+
+
+def keep_source(source: str, work_dir: Path) -> None:
+    """Note whether a work folder's patients are simulated ("phantom") or not ("manifest"), once and for all.
+
+    Raises
+    ------
+    SettingsError
+        They are of the other kind: pages of both would stand under one line
+        that says who they are of.
+    """
+    path = work_dir / "runs" / "source.json"
+    before = read_json(path)["source"] if path.is_file() else source
+    if before != source:
+        kinds = {"phantom": "simulated patients", "manifest": "a cohort table's patients"}
+        raise SettingsError(
+            f"cohort.source: expected {before!r}, as the work folder {work_dir.name} holds {kinds[before]}, received {source!r}. "
+            "Repeat the --set words of the earlier run, or name another work folder with --set out_dir=."
+        )
+    if not path.is_file():
+        write_json(path, {"source": source})
 
 
 def executed_path(chapter: Chapter, work_dir: Path) -> Path:

@@ -11,6 +11,7 @@ import pytest
 
 from flairnb.cli import call
 from flairnb.errors import MissingDataError, SettingsError, WorkFailed
+from flairnb.provenance import write_json
 from flairnb.report import chapters as chapters_module
 from flairnb.report import pipeline, record, sources, steps
 
@@ -138,6 +139,51 @@ def test_the_report_says_of_each_chapter_which_code_it_ran_with(book, executed, 
     assert "aaaaaaaaaaaa: chapter 07; bbbbbbbbbbbb (with local changes): chapter 08" in page and "chapter 07 in earlier runs" in page
     written = json.loads((tmp_path / "report" / "run.json").read_text())
     assert written["code_of_chapters"] == {"07_first": "aaaaaaaaaaaa", "08_second": "bbbbbbbbbbbb (with local changes)"}
+
+
+def test_chapters_of_other_settings_are_named_and_their_numbers_left_out(book, executed, tmp_path):
+    second = FIRST.replace("First chapter", "Second chapter").replace("07_", "08_").replace("42", "43")
+    (book / "08_second.py").write_text(second, encoding="utf-8")
+    report = tmp_path / "report"
+    for number in ("07", "08"):
+        write_json(tmp_path / "work" / "runs" / f"{number}_numbers.json", {"answer": 42})
+    run(tmp_path, "train.epochs=1")
+    assert set(json.loads((report / "numbers.json").read_text())) == {"07_first", "08_second"}
+
+    run(tmp_path, "train.epochs=2", which=["07"])
+    assert set(json.loads((report / "numbers.json").read_text())) == {"07_first"}
+    assert json.loads((report / "run.json").read_text())["status"] == {"07_first": "done", "08_second": "outdated"}
+    said = "Chapter 08 is from an earlier run with other settings, code or inputs. To bring it up to date: flairnb run 08"
+    assert said in (report / "index.html").read_text() and said in (report / "08_second.html").read_text()
+    assert "earlier run with other" not in (report / "07_first.html").read_text()
+
+    run(tmp_path, "train.epochs=2", which=["08"])
+    assert set(json.loads((report / "numbers.json").read_text())) == {"07_first", "08_second"}
+    assert not any("earlier run with other" in path.read_text() for path in report.glob("*.html"))
+
+
+def test_what_current_chapters_have_read_is_not_out_of_date_but_what_followed_from_old_ones_is(tmp_path, monkeypatch):
+    """06 ran now; it read 05's table, which came from 04. 07 read the old 05, 09 nothing, 10 was never run."""
+    monkeypatch.setattr(chapters_module, "MAKES", {"04": ("a",), "05": ("b",)})
+    monkeypatch.setattr(chapters_module, "NEEDS", {"05": ("a",), "06": ("b",), "07": ("b",)})
+    numbers = ("04", "05", "06", "07", "09", "10")
+    chapters = [chapters_module.Chapter(number, tmp_path / f"{number}_x.py", "", "") for number in numbers]
+    for chapter in chapters[:-1]:
+        record.write_state(chapter, tmp_path, "new" if chapter.number == "06" else "old", record.Outcome(chapter, "done", 1.0))
+    assert record.outdated(chapters, dict.fromkeys(numbers, "new"), tmp_path) == {"07", "09"}
+    assert record.outdated(chapters, dict.fromkeys(numbers, "old"), tmp_path) == {"06"}
+
+
+def test_simulated_and_other_patients_never_share_a_work_folder(book, executed, tmp_path):
+    """Every page of a report stands under one line that says whether its patients exist."""
+    run(tmp_path)
+    page = (tmp_path / "report" / "07_first.html").read_text()
+    table = tmp_path / "cohort.tsv"
+    table.write_text("participant_id\n")
+    with pytest.raises(SettingsError, match=r"expected 'phantom', as the work folder work holds simulated patients.*out_dir") as caught:
+        run(tmp_path, "cohort.source=manifest", f"cohort.manifest={table}")
+    assert caught.value.exit_code == 2 and (tmp_path / "report" / "07_first.html").read_text() == page
+    run(tmp_path)
 
 
 @pytest.mark.slow
