@@ -141,9 +141,19 @@ def score_cohort(
     return CohortScores(scores, lesions)
 
 
+#: The folders of an absolute path, whose names may hold blanks inside ("/data/Anna M 1970/").
+_FROM_ROOT = re.compile(r"(?<![\w/\\])(?:/|[A-Za-z]:[/\\])(?:[^/\\\n:;,\"']*[^/\\\n:;,\"'\s][/\\])*")
+
+
 def without_folders(reason: str) -> str:
-    """Return a reason as it may stand in a report: it names the file, not where this machine keeps it."""
-    return re.sub(r"\S*[/\\]", "", reason)
+    """Return a reason as it may stand in a report: it names the file, not where this machine keeps it.
+
+    Examples
+    --------
+    >>> without_folders("mask: expected a file, found nothing at /data/Anna M 1970/work/sub-1_mask.nii.gz. Check the path.")
+    'mask: expected a file, found nothing at sub-1_mask.nii.gz. Check the path.'
+    """
+    return re.sub(r"\S*[/\\]", "", _FROM_ROOT.sub("", reason))
 
 
 def _healthy_unmarked(manifest: pd.DataFrame) -> set[str]:

@@ -279,7 +279,7 @@ def score_validation(run: Run) -> CohortScores:
 
     Only prepared cases whose reference could be read are scored; of the others, each
     method has a row with status "failed" and the reason, whatever masks an
-    earlier run has left of them.
+    earlier run has left of them. A method that left no mask has its own reason.
     """
     from flairnb.evaluate.cohort import score_cohort, without_folders
     from flairnb.settings import as_dict
@@ -291,7 +291,7 @@ def score_validation(run: Run) -> CohortScores:
     methods = _methods(run, second)
     usable = cases[~cases["participant_id"].isin(refused)]
     found = score_cohort(usable, run.settings.evaluate, run.work_dir, methods, run.jobs)
-    table = _refuse(found.scores, cases, methods, refused)
+    table = _refuse(_why_missing(run, found.scores), cases, methods, refused)
     for case, reason in second.items():
         row = (table["participant_id"] == case) & (table["method"] == "manual2")
         table.loc[row, ["status", "reason"]] = "failed", without_folders(reason)
@@ -366,6 +366,21 @@ def _not_prepared(run: Run, cases: pd.DataFrame) -> dict[str, str]:
         for case in cases["participant_id"]
         if case not in ready
     }
+
+
+def _why_missing(run: Run, scores: pd.DataFrame) -> pd.DataFrame:
+    """Give rows without a mask the reason that their method gave in chapter 04, instead of that no mask is there."""
+    from flairnb.evaluate.cohort import without_folders
+
+    gave = {}
+    for name, method in (("tables/timing.tsv", "unet"), ("tables/baselines.tsv", None)):  # the first names the way of inference
+        table = run.table(name) if run.path(name).is_file() else scores.head(0)
+        for row in table[table["status"] == "failed"].to_dict("records"):
+            gave[row["participant_id"], method or row["method"]] = without_folders(str(row["reason"]))
+    absent = scores["status"] == "missing"
+    pairs = zip(scores["participant_id"], scores["method"], scores["reason"], strict=True)
+    reasons = [gave.get((case, method), reason) for case, method, reason in pairs]
+    return scores.assign(reason=scores["reason"].mask(absent, reasons))
 
 
 def _reasons(failed: pd.DataFrame, method: str) -> dict[str, str]:

@@ -78,6 +78,24 @@ def scored(run) -> dict[tuple[str, str], tuple[str, str]]:
     return {(row.participant_id, row.method): (row.status, row.reason) for row in table.itertuples()}
 
 
+def test_a_method_without_a_mask_says_in_its_scores_why_it_left_none(cohort):
+    """LGA needs a T1w: chapter 05 gives chapter 04's reason, not that a file is absent."""
+    cohort.rows.append({**cohort.row, "participant_id": "sub-2"})
+    prepared(cohort.run, **{"1": "", "2": ""})
+    find(cohort, "lga")
+    find(cohort, "unet")
+    why = "LGA: expected a T1w beside the FLAIR, found none in /data/Anna M 1970/x.nii.gz"
+    rows = [("sub-2", "lga", "failed", why), ("sub-2", "lpa", "ok", "")]
+    for name, told in (("baselines", rows), ("timing", [("sub-2", "tiled", "failed", "no brain"), ("sub-1", "tiled", "ok", "")])):
+        table = pd.DataFrame(told, columns=["participant_id", "method", "status", "reason"])
+        table.to_csv(cohort.run.path(f"tables/{name}.tsv"), sep="\t", index=False)
+    found = scored(cohort.run)
+    assert found["sub-2", "lga"] == ("missing", "LGA: expected a T1w beside the FLAIR, found none in x.nii.gz")
+    assert found["sub-2", "unet"] == ("missing", "no brain")
+    assert found["sub-1", "lga"][0] == found["sub-1", "unet"][0] == "ok"
+    assert found["sub-2", "manual2"][0] == "ok"
+
+
 def test_masks_are_copied_once_and_again_after_a_correction(cohort):
     assert taken(cohort.run) == {"manual": "written", "manual2": "written"}
     assert taken(cohort.run) == {"manual": "unchanged", "manual2": "unchanged"}
