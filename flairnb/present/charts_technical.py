@@ -88,8 +88,11 @@ def dice_by_training(models: pd.DataFrame, slope: float, intercept: float, note:
         axes.text(0.98, 0.03, note, transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5)
         axes.set(ylim=(0, 1), xlabel="Training cases of the scanner model", ylabel="Dice, median \N{PLUS-MINUS SIGN} 1 SEM, U-Net")
         axes.grid(True, color="0.92")
-        columns = legend_columns([*map(_maker, makers), "best fit"], figure.get_figwidth())
-        figure.legend(loc="outside lower center", ncols=columns)
+        if makers:
+            columns = legend_columns([*map(_maker, makers), "best fit"], figure.get_figwidth())
+            figure.legend(loc="outside lower center", ncols=columns)
+        else:
+            axes.text(0.5, 0.5, "no scanner model is known", transform=axes.transAxes, ha="center")
     return figure
 
 

@@ -41,6 +41,8 @@ _NATIVE_LOG = re.compile(r"(?:([IWEF])\d{4} [\d:.]+ +\d+ |\d{4}-\d\d-\d\d [\d:.]
 _NO_CARD = re.compile(
     r"failed call to cuInit|cuda drivers|cuda_diagnostics|Unable to register cu\w+ factory|\bTensorRT\b", flags=re.IGNORECASE
 )
+#: Where a warning of Python's comes from, with the folder on this machine.
+_WARNED = re.compile(r"^.*[/\\]([^/\\\n]+\.py:\d+: \w*Warning: )")
 _CODE = re.compile(r"<(pre|code)\b.*?</\1>", flags=re.IGNORECASE | re.DOTALL)
 
 
@@ -162,13 +164,14 @@ def _shorten_folders(notebook: Any) -> None:
 
 
 def _drop_noise(notebook: Any) -> None:
-    """Leave out bars of progress and TensorFlow's notes on itself and on absent graphics cards; all other output stays."""
+    """Leave out bars of progress, TensorFlow's notes on itself and on absent graphics cards, and the folders of code that warns."""
     for cell in notebook.cells:
         if "outputs" not in cell:
             continue
         for output in cell.outputs:
             if output.get("name") == "stderr":
-                output.text = "".join(line for line in output.text.splitlines(keepends=True) if not _is_noise(line))
+                lines = (line for line in output.text.splitlines(keepends=True) if not _is_noise(line))
+                output.text = "".join(_WARNED.sub(r"\1", line) for line in lines)
         cell.outputs = [output for output in cell.outputs if not _is_empty(output)]
 
 

@@ -150,6 +150,20 @@ def test_audit_charts_draw():
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["32", "48"]
 
 
+def test_a_cohort_without_scanner_models_draws_without_a_warning(fabricated):
+    import warnings
+
+    from flairnb.evaluate.technical import by_model
+    from flairnb.present.charts_technical import dice_by_training
+
+    cases = fabricated.scores[fabricated.scores["method"] == "unet"].assign(model=np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = dice_by_training(by_model(cases, fabricated.manifest["model"].head(0)), np.nan, np.nan)
+        assert to_png(figure)
+    assert "no scanner model is known" in texts(figure) and not figure.legends
+
+
 def test_a_method_looks_the_same_in_every_panel_as_in_the_legend(fabricated):
     names = {"lga": "tool b", "lga03": "tool a"}
     rows = fabricated.scores[fabricated.scores["method"].isin(["manual2", "unet", *names])]

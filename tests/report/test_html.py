@@ -152,6 +152,13 @@ def test_every_page_of_a_report_gets_its_own_banner(tmp_path, monkeypatch):
     assert pages == [banner_for("phantom", "05"), banner_for("phantom", "13")] and pages[0] != pages[1]
 
 
+def test_a_warning_keeps_the_name_of_its_file_but_not_its_folder():
+    text = "/home/dr who/flairnb/present/charts.py:92: UserWarning: no artists in /data/x\n  legend()\n"
+    output = v4.new_output("stream", name="stderr", text=text)
+    page = render_notebook(v4.new_notebook(cells=[v4.new_code_cell("1", outputs=[output])]), PAGE)
+    assert "charts.py:92: UserWarning: no artists in /data/x" in page and "dr who" not in page and "/home" not in page
+
+
 BAR = "phantoms:   0%|          | 0/58 [00:00<?, ?it/s]"
 CHATTER = (
     "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
