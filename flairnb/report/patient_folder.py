@@ -15,13 +15,15 @@ from flairnb.provenance import PARTIAL, read_json, sha256_file, write_json
 
 #: How the name of a folder begins in which results wait until they are complete.
 WAITING = ".flairnb-partial-"
+#: How the name of a summary ends.
+SUMMARY = "_desc-summary.json"
 #: Seconds without a change after which such a folder is nobody's any more.
 NOBODYS_S = 3600.0
 
 
 def summary_name(stem: str) -> str:
     """Return the name of the file that says what was found, and which files of which content belong to it."""
-    return f"{stem}_desc-summary.json"
+    return f"{stem}{SUMMARY}"
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from flairnb.images import image_sha256
 from flairnb.naming import flair_stem
 from flairnb.provenance import atomic_path, machine, versions, write_sidecar
 from flairnb.report import patient, patient_files
-from flairnb.report.patient_folder import has_hash, summary_in, summary_name
+from flairnb.report.patient_folder import SUMMARY, has_hash, summary_in, summary_name
 from flairnb.report.patient_input import check_out_dir
 from flairnb.report.patient_settings import check_method, check_spread, chosen_settings, settings_for
 
@@ -120,6 +120,9 @@ def segment_cohort(
     with atomic_path(out / TABLE) as temporary:
         found.to_csv(temporary, sep="\t", index=False, na_rep="n/a", lineterminator="\n")
     write_sidecar(out / TABLE, [table])
+    others = sorted({path.parent.name for path in out.glob(f"*/*{SUMMARY}")} - {row.participant_id for row in rows})
+    if others:
+        say(f"{out.name} also holds results of {len(others)} not in this table: {', '.join(others[:5])}{' ...' if others[5:] else ''}")
     return found
 
 
@@ -175,6 +178,7 @@ def segment_row(row: Row, out: Path, options: Options, number: str, say: Callabl
     made = {"weights": patient_files.weights_facts(network, weights), "settings": patient_files.settings_facts(used)}
     done: dict[str, Any] = {"participant_id": row.participant_id, "status": "ok", "reason": ""}
     try:
+        _refuse_other_stems(row, out / row.participant_id)
         summary = _summary_there(row, out / row.participant_id, made, options.spread)
         if summary:
             done["reason"] = THERE
@@ -202,6 +206,17 @@ def _segment(row: Row, folder: Path, options: Options, network: Network) -> dict
         raise InputError(row.problem)
     words = {f.name: getattr(options, f.name) for f in fields(options)}
     return patient.segment_patient(row.flair, row.t1w, row.brain_mask, out_dir=folder, network=network, **words)
+
+
+def _refuse_other_stems(row: Row, folder: Path) -> None:
+    """Raise `InputError` where a participant's folder holds results of a FLAIR of another name: another patient's, it may be."""
+    others = sorted(path.name.removesuffix(SUMMARY) for path in folder.glob(f"*{SUMMARY}"))
+    if row.problem or not (others := [stem for stem in others if stem != flair_stem(row.flair)]):
+        return
+    raise InputError(
+        f"--out: expected no results of another FLAIR in {folder.name}, found {', '.join(others[:3])}. "
+        f"Not {folder.name}'s? Move or delete them, then run again."
+    )
 
 
 def _summary_there(row: Row, folder: Path, made: dict[str, Any], spread: bool) -> dict[str, Any]:

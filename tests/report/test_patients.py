@@ -163,6 +163,27 @@ def test_a_result_corrected_by_hand_and_one_of_another_flair_are_kept_and_said(c
     assert "those of another FLAIR" in found["reason"][1]
 
 
+def test_results_of_a_flair_mixed_up_before_stop_their_participant_and_others_are_named(cohort, weights, tmp_path):
+    """The table named another patient's FLAIR, and was corrected: both must not lie under one participant's name."""
+    out, options, said = tmp_path / "out", Options(weights=weights, threads=1), []
+    table = pd.read_csv(cohort, sep="\t", keep_default_na=False)
+    columns = ["flair", "brain_mask"]
+    mixed = table.head(1).copy()
+    mixed[columns] = table.loc[[1], columns].to_numpy()
+    mixed.to_csv(cohort, sep="\t", index=False)
+    assert list(segment_cohort(cohort, out, options)["status"]) == ["ok"]
+    table.loc[[0, 1]].to_csv(cohort, sep="\t", index=False)
+    found = segment_cohort(cohort, out, options)
+    assert list(found["status"]) == ["failed", "ok"] and not (out / "sub-01" / "sub-01_desc-summary.json").exists()
+    assert "expected no results of another FLAIR in sub-01, found sub-02. Not sub-01's?" in found["reason"][0]
+    for path in (out / "sub-01").iterdir():
+        path.unlink()
+    assert list(segment_cohort(cohort, out, options, say=said.append)["status"]) == ["ok", "ok"] and "not in this table" not in " ".join(said)
+    table.head(1).to_csv(cohort, sep="\t", index=False)
+    segment_cohort(cohort, out, options, say=said.append)
+    assert said[-1] == "out also holds results of 1 not in this table: sub-02"
+
+
 def test_an_error_that_nobody_thought_of_is_a_row_too_and_names_no_folder(cohort, weights, tmp_path, monkeypatch):
     def broken(flair, *_args, **_words):
         raise OSError(28, "No space left on device", str(flair)) if "01" in flair.name else ZeroDivisionError("by\nzero")
