@@ -93,7 +93,7 @@ def find_problems(text: pd.DataFrame, data_root: str | os.PathLike) -> pd.DataFr
     """
     absent = [c.name for c in COLUMNS if c.required and c.name not in text.columns]
     if absent or text.empty:
-        what = [(1, name, "", "the column is missing", "Add it; data_manifest/README.md says what it holds.") for name in absent]
+        what = [(1, name, "", "the column is missing", _what_to_add(text)) for name in absent]
         what += [] if len(text) else [(1, "", "", "the table has no rows", "Add one row per participant.")]
         return _as_problems(what, text)
     typed, faults = _typed(text)
@@ -101,6 +101,14 @@ def find_problems(text: pd.DataFrame, data_root: str | os.PathLike) -> pd.DataFr
     faults += _duplicate_faults(typed) + _timing_faults(typed) + _reference_faults(typed)
     faults += [(_line(index), *fault) for index, *fault in file_faults(typed, Path(data_root))]
     return _as_problems(faults, text)
+
+
+def _what_to_add(text: pd.DataFrame) -> str:
+    """Say what to do about a column that is missing: with all names in one cell, it is another separator that is."""
+    for sign, name in ((";", "semicolons"), (",", "commas")):
+        if len(text.columns) == 1 and sign in text.columns[0]:
+            return f"The columns are separated by {name}: save the table tab-separated{'' if sign == ';' else ', or name it .csv'}."
+    return "Add it; data_manifest/README.md says what it holds."
 
 
 def write_manifest(table: pd.DataFrame, path: str | os.PathLike) -> Path:

@@ -255,7 +255,14 @@ def _head_template() -> Finding:
 
 
 def _report_templates() -> Finding:
-    files = sorted(p.name for p in (Path(__file__).parent / "templates").rglob("*") if p.is_file())
+    from flairnb.errors import EnvironmentProblem
+    from flairnb.report import html
+
+    try:
+        html.check_templates()
+    except EnvironmentProblem as problem:
+        return Finding("report templates", "fail", str(problem), "make setup.")
+    files = sorted(p.name for p in html.TEMPLATES.rglob("*") if p.is_file())
     return Finding("report templates", "ok" if files else "fail", ", ".join(files) or "none", "" if files else "Reinstall flairnb.")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flairnb.errors import WorkFailed
+from flairnb.errors import EnvironmentProblem, WorkFailed
 from flairnb.provenance import atomic_path
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -120,22 +120,12 @@ def render_notebook(notebook: Any, page: Page) -> str:
     """
     import copy
 
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
-
     notebook = copy.deepcopy(notebook)
     notebook.metadata.pop("widgets", None)
     _shorten_folders(notebook)
     _drop_noise(notebook)
     _lighten_pictures(notebook)
     _frame_long_tables(notebook)
-    config = Config()
-    config.NbConvertBase.display_data_priority = PRIORITY
-    exporter = HTMLExporter(
-        config=config,
-        template_name="flairnb",
-        extra_template_basedirs=[str(TEMPLATES)],
-    )
     context = {
         "title": page.title,
         "profile": page.profile,
@@ -146,9 +136,29 @@ def render_notebook(notebook: Any, page: Page) -> str:
         "footer": FOOTER,
         "style": style(),
     }
-    text, _ = exporter.from_notebook_node(notebook, resources={"page": context})
+    text, _ = _exporter().from_notebook_node(notebook, resources={"page": context})
     check_self_contained(text, page.title)
     return text
+
+
+def check_templates() -> None:
+    """Raise `EnvironmentProblem` where pages could not be rendered: known before hours of work, not after them."""
+    try:
+        _exporter().template  # noqa: B018 (reading it finds all templates)
+    except (ImportError, OSError, ValueError, LookupError) as problem:
+        said = (str(problem).splitlines() or [type(problem).__name__])[0].removesuffix(" found in the following paths:")
+        raise EnvironmentProblem(
+            f"report: expected nbconvert's templates beside this Python, found none that work ({said}). Install flairnb again: make setup."
+        ) from None
+
+
+def _exporter() -> Any:
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    config = Config()
+    config.NbConvertBase.display_data_priority = PRIORITY
+    return HTMLExporter(config=config, template_name="flairnb", extra_template_basedirs=[str(TEMPLATES)])
 
 
 def _shorten_folders(notebook: Any) -> None:

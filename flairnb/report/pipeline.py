@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flairnb.errors import FlairnbError, SettingsError, WorkFailed
 from flairnb.provenance import write_json
-from flairnb.report import record, sources
+from flairnb.report import html, record, sources
 from flairnb.report.chapters import Chapter, choose, maker_of, read_chapters, repository_root
 from flairnb.report.lock import only_run_in
 from flairnb.report.record import Outcome
@@ -92,6 +92,8 @@ def run_notebooks(  # noqa: PLR0913 - one argument for each word of the command 
         For an unknown notebook, profile, setting or parameter, a value that a
         setting may not have, for the profile among `sets`, and for simulated
         patients where the work folder holds real ones, or the reverse.
+    EnvironmentProblem
+        When pages could not be rendered.
     WorkFailed
         When a notebook fails: carries the cell's error and where the partly
         executed notebook is. The report of what did run is written first.
@@ -104,6 +106,7 @@ def run_notebooks(  # noqa: PLR0913 - one argument for each word of the command 
     report = Path(reports_dir) if reports_dir else repository_root() / "reports" / profile
     run = Run("", settings, settings.seed, work_dir, data_dir_of(settings, str(parameters["data_dir"])), jobs or 1)
     keys = _keys(chapters, run)
+    html.check_templates()
     with only_run_in(work_dir):
         record.keep_source(settings.cohort.source, work_dir)
         outcomes, failure = _run_chosen(chosen, parameters, keys, work_dir, jobs, force, say)
@@ -231,7 +234,7 @@ def write_report(
     import nbformat
 
     from flairnb.present.style import name_second_reader
-    from flairnb.report import html, index, ledger
+    from flairnb.report import index, ledger
 
     name_second_reader(settings.cohort.source == "phantom")
     report.mkdir(parents=True, exist_ok=True)

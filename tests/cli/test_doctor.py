@@ -53,6 +53,23 @@ def test_the_doctor_fails_when_something_will_not_work(monkeypatch, capsys):
     assert "-> Use a newer one." in capsys.readouterr().out
 
 
+def test_templates_that_nbconvert_does_not_find_are_noticed_before_the_run_of_which_they_would_be_the_end(monkeypatch, tmp_path):
+    """As in an environment laid over another one."""
+    from nbconvert.exporters import templateexporter
+
+    from flairnb.errors import EnvironmentProblem
+    from flairnb.report import pipeline
+
+    assert doctor._report_templates().status == "ok"
+    monkeypatch.setattr(templateexporter, "jupyter_path", lambda *_: [])
+    monkeypatch.setattr(templateexporter, "DEV_MODE", False)
+    finding = doctor._report_templates()
+    assert finding.status == "fail" and "No template sub-directory with name 'base'" in finding.found
+    with pytest.raises(EnvironmentProblem, match="nbconvert's templates"):
+        pipeline.run_notebooks(["00"], "smoke", sets=[f"out_dir={tmp_path / 'work'}"], reports_dir=tmp_path / "report")
+    assert not (tmp_path / "work").exists() and not (tmp_path / "report").exists()
+
+
 def test_onednn_switched_off_is_noticed(monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     assert finding("oneDNN").status == "note"

@@ -178,7 +178,9 @@ def test_results_of_a_flair_mixed_up_before_stop_their_participant_and_others_ar
     assert "expected no results of another FLAIR in sub-01, found sub-02. Not sub-01's?" in found["reason"][0]
     for path in (out / "sub-01").iterdir():
         path.unlink()
-    assert list(segment_cohort(cohort, out, options, say=said.append)["status"]) == ["ok", "ok"] and "not in this table" not in " ".join(said)
+    assert list(segment_cohort(cohort, out, options, say=said.append)["status"]) == ["ok", "ok"] and "not in this table" not in " ".join(
+        said
+    )
     table.head(1).to_csv(cohort, sep="\t", index=False)
     segment_cohort(cohort, out, options, say=said.append)
     assert said[-1] == "out also holds results of 1 not in this table: sub-02"
