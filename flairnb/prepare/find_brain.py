@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flairnb.errors import FlairnbError, InputError
-from flairnb.geometry import Grid, isotropic_grid
+from flairnb.geometry import Grid, fill_holes, isotropic_grid
 from flairnb.images import Image
 from flairnb.prepare.brain import BRAIN_LIMITS_ML, BrainExtraction, extract_brain
 from flairnb.prepare.intensity import head_mask, smooth_sample, tame
@@ -18,7 +18,7 @@ from flairnb.prepare.n4 import bias_field, spread_field
 from flairnb.prepare.pair import check_field_of_view, on_flair_grid, register_t1w
 from flairnb.prepare.refine import Channels
 from flairnb.prepare.slabs import sample_slabs
-from flairnb.prepare.stripped import looks_stripped, stripped_mask
+from flairnb.prepare.stripped import MAX_DARK_SHELL, dark_shell, looks_stripped, stripped_mask
 from flairnb.provenance import StageTimer
 from flairnb.settings import PrepareSettings
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 # Dice of a given brain mask with the one found by the FLAIR alone. In nine real examinations the brain's own mask has 0.86 to 0.91 with
 # itself 10 mm higher, 0.72 to 0.80 with itself 20 mm higher.
 _LEAST_OVERLAP = 0.8
+# Part of a given mask's volume that its holes must have to be worth a word; single voxels are missing in many.
+_LARGE_HOLES = 0.01
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ def find_brain(
     notes: tuple[str, ...] = ()
     if brain_mask is not None:
         found = given_brain(flair, brain_mask)
-        return replace(found, notes=(*found.notes, *_contradicted(flair, found.mask, settings, timer)))
-    if not skull_stripped and looks_stripped(flair):
-        skull_stripped = True
-        notes = ("the FLAIR looks skull-stripped already and was taken as such",)
+        return replace(found, notes=(*found.notes, *_holes(flair, found.mask), *_contradicted(flair, found.mask, settings, timer)))
     if skull_stripped:
+        with timer("brain"):
+            mask = stripped_mask(flair)
+            return _given(flair, mask, "stripped", _skull_below(flair, mask))
+    if looks_stripped(flair):
+        notes = ("the FLAIR looks skull-stripped already and was taken as such",)
         with timer("brain"):
             return _given(flair, stripped_mask(flair), "stripped", notes)
     check_field_of_view(flair, "FLAIR")
@@ -91,6 +95,21 @@ def find_brain(
 def given_brain(flair: Image, brain_mask: NDArray[np.bool_]) -> FoundBrain:
     """Return a given mask as the brain, with a note where no brain has its volume; the image is not asked."""
     return _given(flair, np.asarray(brain_mask) > 0, "given")
+
+
+def _skull_below(flair: Image, mask: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Say so where what is called skull-stripped has a dark shell below its surface: a whole head may have a brain's volume."""
+    if not mask.any() or dark_shell(flair, mask) < MAX_DARK_SHELL:
+        return ()
+    return ("the FLAIR was called skull-stripped, but something dark as a skull runs below its surface: is this a whole head?",)
+
+
+def _holes(flair: Image, mask: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Say so where a given mask has large holes, as of ventricles or lesions cut out: no lesion is found in them."""
+    holes_ml = float(np.count_nonzero(fill_holes(mask) & ~mask)) * flair.voxel_volume_ml
+    if holes_ml < _LARGE_HOLES * np.count_nonzero(mask) * flair.voxel_volume_ml:
+        return ()
+    return (f"the brain mask given has holes of {holes_ml:.0f} ml, in which no lesion can be found: look at the brain outline",)
 
 
 def _contradicted(flair: Image, mask: NDArray[np.bool_], settings: PrepareSettings, timer: StageTimer) -> tuple[str, ...]:

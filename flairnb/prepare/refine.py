@@ -27,6 +27,11 @@ from flairnb.geometry import Grid, box_affine, fill_holes, isotropic_grid, mask_
 from flairnb.parallel import side_by_side
 from flairnb.resampling import resample
 
+#: Median step between neighbours in the core, as a part of its median, from which an image is noisy. Clean public heads have 0.036 to
+#: 0.058, with noise of an SD of 10% of the brain's mean 0.064 to 0.082.
+_NOISY = 0.07
+_AVERAGE_MM = 1.0
+
 
 @dataclass(frozen=True)
 class Refinement:
@@ -200,7 +205,9 @@ def without_fluid(
     dark in every image: darker than ``fluid`` times the median of the core.
     With two images a lesion that is dark on the T1w is bright on the FLAIR and
     stays. With a FLAIR alone this cuts dura and neck off, too, from which bone
-    parts the brain.
+    parts the brain. A noisy image is averaged first: noise alone makes single
+    voxels of brain as dark as fluid, of which `clean_shape` makes gaps of
+    several millimetres.
 
     Parameters
     ----------
@@ -224,9 +231,20 @@ def without_fluid(
         seen = covered if covered is not None and number == 0 and len(images) > 1 else np.ones(mask.shape, dtype=bool)
         if not (core & seen).any():
             return mask
-        dark &= (image < options.fluid * np.median(image[core & seen])) | ~seen
+        middle = float(np.median(image[core & seen]))
+        dark &= (_averaged(image, core & seen, spacing_mm) < options.fluid * middle) | ~seen
     tissue = clean_shape(mask & ~dark, spacing_mm, options) & mask
     return tissue if tissue.any() else mask
+
+
+def _averaged(image: NDArray, core: NDArray[np.bool_], spacing_mm: float) -> NDArray:
+    """Return an image, averaged over `_AVERAGE_MM` (SD) where neighbours in the core differ by more than `_NOISY` of its median."""
+    from scipy import ndimage
+
+    steps = np.abs(np.diff(image, axis=0)[core[1:] & core[:-1]])
+    if not steps.size or np.median(steps) <= _NOISY * np.median(image[core]):
+        return image
+    return ndimage.gaussian_filter(image, _AVERAGE_MM / spacing_mm)
 
 
 def signed_distance(mask: NDArray[np.bool_], spacing_mm: float) -> NDArray[np.float32]:

@@ -18,7 +18,8 @@ _BELOW_FRACTION = 0.1
 _SHELL_MM = (4.0, 17.0)
 _DEEP_MM, _GRID_MM = 20.0, 3.0
 _DARK = 0.4
-_MAX_DARK_SHELL = 0.2
+#: Of a brain; a head has more.
+MAX_DARK_SHELL = 0.2
 
 
 def stripped_mask(flair: Image) -> NDArray[np.bool_]:
@@ -62,7 +63,7 @@ def looks_stripped(image: Image) -> bool:
         return False
     mask = stripped_mask(image)
     volume = float(mask.sum()) * image.voxel_volume_ml
-    return 0 < volume < _MAX_BRAIN_ML and dark_shell(image, mask) < _MAX_DARK_SHELL
+    return 0 < volume < _MAX_BRAIN_ML and dark_shell(image, mask) < MAX_DARK_SHELL
 
 
 def dark_shell(image: Image, mask: NDArray[np.bool_]) -> float:

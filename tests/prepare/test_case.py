@@ -116,6 +116,27 @@ def test_a_stripped_brain_contradicts_a_mask_out_of_place(head):
     assert "hardly agree" in note
 
 
+def test_holes_of_a_given_mask_are_noted(head):
+    """Lesions cut out of a brain mask, as some tools do: nothing is found there, and the volume alone says nothing."""
+    flair, brain = head
+    alone = dataclasses.replace(flair, data=np.where(brain, flair.data, 0).astype(np.float32))
+    middle = tuple(int(n) for n in np.argwhere(brain).mean(axis=0))
+    for size, noted in (((20, 20, 6), True), ((2, 2, 1), False)):
+        holed = brain.copy()
+        holed[tuple(slice(at - n // 2, at - n // 2 + n) for at, n in zip(middle, size, strict=True))] = False
+        notes = prepare_case(alone, brain_mask=holed, settings=FAST).notes
+        volume = np.prod(size) * flair.voxel_volume_ml
+        assert [note for note in notes if f"holes of {volume:.0f} ml" in note] == list(notes) and bool(notes) is noted
+
+
+def test_a_whole_head_that_is_called_stripped_is_noted(head):
+    flair, brain = head
+    notes = prepare_case(flair, skull_stripped=True, settings=FAST).notes
+    assert any("is this a whole head?" in note for note in notes)
+    alone = dataclasses.replace(flair, data=np.where(brain, flair.data, 0).astype(np.float32))
+    assert prepare_case(alone, skull_stripped=True, settings=FAST).notes == ()
+
+
 def test_tiny_mask_is_noted(head):
     flair, brain = head
     small = np.zeros_like(brain)
