@@ -125,7 +125,7 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
         found = find_brain.find_brain(flair, t1w, brain_mask, skull_stripped, settings, timer)
     grid = isotropic_grid(flair.shape, flair.affine, settings.spacing_mm)
     with timer("resample"):
-        clean = np.where(is_wrapped(flair.data), 0, flair.data).astype(np.float32)
+        clean = _dim_outside(np.where(is_wrapped(flair.data), 0, flair.data).astype(np.float32), found.mask)
         work, work_brain = side_by_side(lambda: to_work(clean, flair.affine, grid), lambda: mask_to_work(found.mask, flair.affine, grid))
     if settings.n4_flair:
         with timer("n4"):
@@ -135,6 +135,17 @@ def prepare_case(  # noqa: PLR0913 - the ways into the method, each optional
     with timer("normalise"):
         work, mean, sd = normalise(work, work_brain)
     return PreparedCase(flair, found.mask, work, work_brain, grid, mean, sd, found.t1w_xfm, found.source, dict(timer.seconds), found.notes)
+
+
+def _dim_outside(data: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return an image that is nowhere outside the brain brighter than the brain's median.
+
+    Between the last slice of brain and one of scalp, 5 mm above it, the work
+    grid's values are interpolated: bright fat made a bright rim, which was
+    marked. In one of three public patients on thick slices a scalp twice as
+    bright made 20 ml of 14, four times as bright 31 ml; now all of them are 14.
+    """
+    return np.where(brain, data, np.minimum(data, np.median(data[brain]))).astype(np.float32) if brain.any() else data
 
 
 def normalise(work: NDArray, brain: NDArray[np.bool_]) -> tuple[NDArray[np.float32], float, float]:

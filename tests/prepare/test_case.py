@@ -161,6 +161,19 @@ def test_neither_a_factor_nor_a_constant_changes_the_prepared_head(head, n4_flai
         assert again.sd == pytest.approx(factor * raw.sd, rel=1e-2)
 
 
+def test_what_shines_outside_the_brain_does_not_shine_into_it(head):
+    """Fat of any brightness beyond the mask: on thick slices the work grid lies between brain and scalp."""
+    flair, brain = head
+    outside = ~brain & (flair.data > 0)
+    seen = []
+    for factor in (1.0, 5.0):
+        data = np.where(outside, np.maximum(flair.data, np.median(flair.data[brain])) * factor, flair.data).astype(np.float32)
+        case = prepare_case(dataclasses.replace(flair, data=data), brain_mask=brain, settings=FAST)
+        seen.append((case.work, case.mean, case.sd))
+    np.testing.assert_array_equal(seen[0][0], seen[1][0])
+    assert seen[0][1:] == seen[1][1:]
+
+
 def test_saturated_voxels_stay_the_brightest_of_the_work_image(head):
     flair, brain = head
     export = np.clip(flair.data / np.percentile(flair.data[brain], 98) * 65535, 0, 65535).astype(np.uint16).astype(np.float32)
