@@ -87,7 +87,8 @@ review.disagreement(session)
 #
 # Type your initials first. All views move together; a click on a lesion in the list takes them there. One button shows the
 # masks, the errors (missed, extra), the probability or the T1w; sliders set each layer's opacity and the grey window. Choose
-# `itkwidgets` for volume rendering. Everything outside the brain is left out, because a head in 3D shows a face.
+# `itkwidgets` for volume rendering. Of the picture only brain and what a mask marks are there, with 4 mm around them, because
+# a head in 3D shows a face; the masks are whole, and what you draw elsewhere is seen on black.
 #
 # A verdict is on the disk as soon as the button is pressed. *Accept*: you would sign it. *Minor edits*: a stroke or two.
 # *Major edits*: you would rather start anew. To correct, open the panel below the list and draw on the slice with the mouse.

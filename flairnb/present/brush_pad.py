@@ -39,14 +39,13 @@ def brush_pad(packed: Packed, mask: NDArray[np.uint8], on_stroke: Callable[[str,
     AnyWidget
         `show_mask` takes a changed mask, `go_to` a point in mm.
     """
-    z_mm = [float(packed.affine[2, 3] + packed.affine[2, 2] * k) for k in range(packed.image.shape[2])]
     step = np.linalg.norm(packed.affine[:3, :3], axis=0)
     pad = _pad_class()(
         image=seen_stack(packed.image).tobytes(),
         mask=bits_of(mask),
         shape=[packed.image.shape[2], packed.image.shape[1], packed.image.shape[0]],
         step_mm=[float(step[1]), float(step[0])],
-        z_mm=z_mm,
+        z_mm=packed.z_mm.tolist(),
         low=float(packed.window[0]),
         high=float(packed.window[1]),
         k=packed.image.shape[2] // 2,

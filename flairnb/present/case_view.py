@@ -8,13 +8,14 @@ can be made in one place only, and is tested there with an asymmetric phantom.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flairnb.errors import GeometryError
 from flairnb.geometry import box_affine, canonical_axes, spacing_mm
-from flairnb.present.slices import grey_window, to_ras
+from flairnb.present.slices import as_stack, grey_window, to_ras
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -108,13 +109,17 @@ class Packed:
     layers : mapping of name to (I, J, K) uint8 array
         Masks hold 0 and 1; "T1w" and "probability" 0 to 255.
     stripped : bool
-        Whether everything but the brain was set to 0.
+        Whether the pictures are 0 far from the brain and from every mask.
     window : tuple of float
         Values of `image` shown as black and white at first.
     box : tuple of slice
-        What was cut out of the FLAIR in right-anterior-superior order.
+        Of int; what was cut out of the FLAIR in right-anterior-superior order.
     inside : (I, J, K) bool array or None
-        What was kept of the cropped volume; None for all.
+        What was kept of the cropped pictures; None for all. Masks are kept
+        whole: they show no face, and what is marked must be seen.
+    z_mm : (K,) float array
+        World height of the centre of each slice of the whole FLAIR, as still
+        pictures give it; in a tilted volume a corner lies elsewhere.
     """
 
     image: NDArray[np.uint8]
@@ -122,8 +127,9 @@ class Packed:
     layers: dict[str, NDArray[np.uint8]]
     stripped: bool
     window: tuple[float, float] = (0.0, 255.0)
-    box: tuple[slice, slice, slice] = (slice(None), slice(None), slice(None))
+    box: tuple[slice, slice, slice] = (slice(0, 0), slice(0, 0), slice(0, 0))
     inside: NDArray[np.bool_] | None = None
+    z_mm: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def fraction_of(self, world_mm: NDArray) -> tuple[float, float, float]:
         """Return where a point (3,) in RAS+ mm lies in the volume, 0 to 1 along each axis, clipped to it."""
@@ -137,7 +143,7 @@ class Packed:
         return self.affine[:3, :3] @ voxel + self.affine[:3, 3]
 
     def fit(self, data: NDArray, affine: NDArray, window: tuple[float, float] | None = None) -> NDArray[np.uint8]:
-        """Return an array on the FLAIR's grid as this volume's: reordered, cropped, 8 bit, brain only if stripped.
+        """Return an array on the FLAIR's grid as this volume's: reordered, cropped, 8 bit; pictures stripped, masks whole.
 
         Parameters
         ----------
@@ -146,10 +152,25 @@ class Packed:
             The FLAIR's.
         window : tuple of float, optional
             Mapped to 0 to 255; absent for masks, which become 0 and 1.
+
+        Raises
+        ------
+        GeometryError
+            For an array of another grid, which this volume was not cut out of.
         """
-        cut = to_ras(data, affine)[self.box]
-        cut = (cut > 0).astype(np.uint8) if window is None else to_bytes(cut, window)
+        cut, shape = to_ras(data, affine)[self.box], tuple(side.stop - side.start for side in self.box)
+        if cut.shape != shape:
+            raise GeometryError(
+                f"viewer: expected an array that holds this volume of shape {shape}, received {np.shape(data)}. Pack its case."
+            )
+        if window is None:
+            return np.ascontiguousarray(cut > 0, dtype=np.uint8)
+        cut = to_bytes(cut, window)
         return np.ascontiguousarray(cut if self.inside is None else cut * self.inside)
+
+    def beyond(self, mask: NDArray, affine: NDArray) -> int:
+        """Return how many voxels of a mask on the FLAIR's grid lie outside this volume, where no viewer shows them."""
+        return int(np.count_nonzero(mask)) - int(np.count_nonzero(to_ras(mask, affine)[self.box]))
 
 
 def pack(case: Case, head: bool = False) -> Packed:
@@ -165,18 +186,20 @@ def pack(case: Case, head: bool = False) -> Packed:
     Returns
     -------
     Packed
-        Cropped to the brain (or, without a brain mask, to the head). Without a
-        brain mask nothing is removed, and `stripped` is False.
+        Cropped to the brain and all masks (or, without a brain mask, to the
+        head and all masks), with the picture around both: a lesion at the
+        surface is seen where the brain mask left it out. Without a brain mask
+        nothing is removed, and `stripped` is False.
     """
     affine = ras_affine(case.flair.affine, case.flair.shape)
     spacing = spacing_mm(affine)
     low, high = grey_window(case.flair.data, case.brain)
-    brain = to_ras(case.brain, case.flair.affine) if case.has_brain else None
-    found = brain if brain is not None else to_ras(case.flair.data, case.flair.affine) > low + 0.1 * (high - low)
-    box = _box(found, spacing, MARGIN_MM if brain is not None else MARGIN_MM / 2)
-    inside = grown(brain[box], MARGIN_MM / 2, spacing) if brain is not None and not head else None
-    moved = box_affine(affine, box)
-    empty = Packed(np.zeros((0, 0, 0), np.uint8), moved, {}, inside is not None, (0.0, 255.0 / HEADROOM), box, inside)
+    found = case.brain if case.has_brain else np.asarray(case.flair.data) > low + 0.1 * (high - low)
+    kept = to_ras(reduce(np.logical_or, case.masks.values(), found), case.flair.affine)
+    box = _box(kept, spacing, MARGIN_MM if case.has_brain else MARGIN_MM / 2)
+    inside = grown(kept[box], MARGIN_MM / 2, spacing) if case.has_brain and not head else None
+    moved, z_mm = box_affine(affine, box), as_stack(case.flair).z_mm[box[2]]
+    empty = Packed(np.zeros((0, 0, 0), np.uint8), moved, {}, inside is not None, (0.0, 255.0 / HEADROOM), box, inside, z_mm)
     image = empty.fit(case.flair.data, case.flair.affine, (low, low + HEADROOM * (high - low)))
     layers = {name: empty.fit(data, case.flair.affine, _window_of(name, data, case)) for name, data in case.layers().items()}
     return replace(empty, image=image, layers=layers)

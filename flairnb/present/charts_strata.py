@@ -162,7 +162,7 @@ def bland_altman(scores: pd.DataFrame, limits: Mapping[str, tuple[float, float, 
     Parameters
     ----------
     scores : DataFrame
-        `method`, `reference_ml`, `predicted_ml`; cases with an empty mask have no ratio and are counted in the panel.
+        `method`, `reference_ml`, `predicted_ml`; cases with an empty mask have no ratio and are counted above the panel.
     limits : mapping of method to (lower, bias, upper)
         Ratios: the limits that hold 95% of the cases, and the bias between them.
     title : str
@@ -188,10 +188,10 @@ def bland_altman(scores: pd.DataFrame, limits: Mapping[str, tuple[float, float, 
             for value, dash in zip(limits.get(method, ()), ("--", "-", "--"), strict=False):
                 if np.isfinite(value):
                     axes.axhline(value, color="black", lw=1.0, ls=dash)
-            axes.set(xscale="log", yscale="log", title=how.label)
+            # Above the panel: inside, a marker may lie on the number.
+            absent = f"\n{len(of) - len(both)} without ratio" if len(of) > len(both) else ""
+            axes.set(xscale="log", yscale="log", title=how.label + absent)
             axes.title.set_fontsize(8.5)
-            if len(of) > len(both):
-                axes.text(0.97, 0.03, f"{len(of) - len(both)} without ratio", transform=axes.transAxes, ha="right", fontsize=7)
             axes.grid(True, color="0.93")
             plain_log_labels(axes, both=False)
             axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=12))

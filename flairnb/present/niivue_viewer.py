@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flairnb.geometry import spacing_mm
 from flairnb.present.case_view import ERRORS, Packed, pack
 from flairnb.present.style import look
 from flairnb.present.viewer_frontend import niivue_class
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from flairnb.present.case_view import Case
 
 HEIGHT_PX = 520
+#: Where the cross is at first, as fractions of the volume, and what is far less than a voxel.
+MIDDLE, NUDGE = (0.5, 0.5, 0.5), 1e-9
 #: Layers that are pictures themselves: name to NiiVue's colour map.
 PICTURES = {"T1w": "gray", "probability": "warm"}
 #: Of masks. Less lets a pale blue pass for bright tissue.
@@ -30,7 +35,14 @@ SHOWS = {
     "T1w": {"T1w": 1.0, "masks": 0.35},
     "FLAIR only": {},
 }
-_SLIDER = {"readout": False, "layout": {"width": "255px"}, "style": {"description_width": "100px"}}
+_STYLE = {"description_width": "100px"}
+_SLIDER = {"readout": False, "layout": {"width": "255px", "flex": "0 0 auto"}, "style": _STYLE}
+_ROWS = {"flex_flow": "row wrap"}
+#: Width of the cross, as a share of the volume's longest side: some 2 pixels. Thinner lines fall between pixels and are not drawn.
+CROSS_SHARE = 0.008
+#: Around NiiVue's canvas; also what `canvas_keeper.js` looks for.
+BOX_CLASS = "flairnb-niivue"
+_KEEPER = Path(__file__).with_name("templates") / "canvas_keeper.js"
 
 
 def niivue_box() -> Any:
@@ -39,15 +51,35 @@ def niivue_box() -> Any:
     Returns
     -------
     ipywidgets.VBox
-        Of the controls (none yet) and the NiiVue widget, `viewer`.
+        Of the controls (none yet) and the NiiVue widget, `viewer`. `at` is
+        where its cross is, as fractions (3,) of the volume, also after the
+        mouse moved it; then `moved()` is called.
     """
     import ipywidgets as widgets
 
     viewer = _viewer()
     controls = widgets.VBox()
-    box = widgets.VBox([controls, viewer])
-    box.viewer, box.controls, box.view, box.turn = viewer, controls, None, 0
+    box = widgets.VBox([controls, viewer, _keeper_class()()])
+    box.add_class(BOX_CLASS)
+    box.viewer, box.controls, box.view, box.at, box.moved = viewer, controls, None, MIDDLE, lambda: None
+    viewer.on_location_change(lambda told: _heard(box, told))
     return box
+
+
+def _heard(box: Any, told: Mapping[str, Any]) -> None:
+    """Take where the browser says the cross is: NiiVue's own state in the kernel does not follow the mouse."""
+    shown, meant = {volume.id for volume in box.viewer.volumes}, {volume["id"] for volume in told["values"]}
+    # What was said of the case before may come late.
+    if shown & meant:
+        box.at = tuple(float(part) for part in told["frac"][:3])
+        box.moved()
+
+
+def _put_cross(box: Any, fraction: Sequence[float]) -> None:
+    """Move the cross of all views. The browser hears of changes only, and the mouse may have moved it meanwhile: so it changes."""
+    i, j, k = box.at = tuple(fraction)
+    same = box.viewer.scene.crosshair_pos == [i, j, k]
+    box.viewer.scene.crosshair_pos = [i, j, k + (NUDGE if same else 0.0)]
 
 
 def niivue_widget(case: Case, head: bool = False, box: Any = None) -> Any:
@@ -66,7 +98,7 @@ def niivue_widget(case: Case, head: bool = False, box: Any = None) -> Any:
     ipywidgets.VBox
         `viewer` is the NiiVue widget, `sliders` maps a layer's name to its
         slider, `window` holds the sliders of level and width, `packed` is what
-        was loaded; `go_to` moves the cross, `show` sets the opacities of
+        was loaded; `go_to` moves the cross, `cross_mm` tells where it is, `show` sets the opacities of
         `SHOWS`, `loaded` maps the names of layers to their volumes, `refresh` takes the masks of another case without moving
         anything.
     """
@@ -80,13 +112,16 @@ def niivue_widget(case: Case, head: bool = False, box: Any = None) -> Any:
     for name in packed.layers:
         label = "T1w by header" if name == "T1w" and case.t1w_by_header else _short(name)
         start = 0.0 if name in PICTURES or name in ERRORS else OPACITY
-        sliders[name] = widgets.FloatSlider(start, min=0.0, max=1.0, step=0.05, description=label, **_SLIDER)
+        style = _STYLE if name in PICTURES else {**_STYLE, "handle_color": look(name, list(packed.layers).index(name)).outline}
+        sliders[name] = widgets.FloatSlider(start, min=0.0, max=1.0, step=0.05, description=label, **{**_SLIDER, "style": style})
         # A layer that nobody looks at yet is loaded when somebody does: the first picture comes sooner.
         sliders[name].observe(lambda change, name=name: _load(viewer, packed, name, loaded, sliders[name]), "value")
     first = [name for name in sliders if sliders[name].value > 0]
     in_3d = packed.stripped or head
     view = _choice_of_view(viewer, in_3d, box.view)
     _allow_3d(viewer, in_3d)
+    # NiiVue counts it in mm.
+    viewer.opts.crosshair_width = CROSS_SHARE * float(np.max(spacing_mm(packed.affine) * packed.image.shape))
     viewer.load_volumes([_flair(packed), *[_layer(packed, name, list(packed.layers).index(name), OPACITY) for name in first]])
     for volume, name in zip(viewer.volumes[1:], first, strict=True):
         _link(volume, name, loaded, sliders[name])
@@ -97,12 +132,13 @@ def niivue_widget(case: Case, head: bool = False, box: Any = None) -> Any:
     first_shown = "masks" if case.masks else "FLAIR only"
     chooser = widgets.ToggleButtons(options=list(dict.fromkeys(possible)), value=first_shown, style={"button_width": "auto"})
     box.controls.children = (
-        widgets.HBox([view, level, width]),
+        widgets.HBox([view, level, width], layout=_ROWS),
         chooser,
-        widgets.HBox(list(sliders.values()), layout={"flex_flow": "row wrap"}),
+        widgets.HBox(list(sliders.values()), layout=_ROWS),
     )
     box.sliders, box.packed, box.view, box.window, box.chooser = sliders, packed, view, (level, width), chooser
-    box.go_to = lambda world_mm: go_to(viewer, packed, world_mm)
+    box.go_to = lambda world_mm: _put_cross(box, packed.fraction_of(world_mm))
+    box.cross_mm = lambda: packed.world_of(box.at)
     box.show = lambda name: _choose(chooser, first_shown if name == "masks" else name)
     box.refresh = lambda changed: _refresh(loaded, packed, changed)
     box.loaded = loaded
@@ -111,19 +147,21 @@ def niivue_widget(case: Case, head: bool = False, box: Any = None) -> Any:
 
 
 def empty(box: Any) -> None:
-    """Take a case out of a viewer, also out of the kernel's and the browser's memory; a black picture says that one loads."""
+    """Take a case out of a viewer and out of the kernel's memory; a black picture says that one loads.
+
+    The browser frees it as far as JupyterLab and ipyniivue let go of it: the console keeps what ipyniivue writes into it.
+    """
     old = [*box.controls.children, *box.viewer.volumes]
     box.controls.children, box.viewer.volumes = (), []
-    # Back to the middle. The browser listens to what is new only, and does not tell where it went by itself.
-    box.turn += 1
-    box.viewer.scene.crosshair_pos = [0.5, 0.5, 0.5 + 1e-6 * (box.turn % 2 + 1)]
-    _close(*old)
+    _put_cross(box, MIDDLE)
+    close_whole(*old)
 
 
-def _close(*widgets: Any) -> None:
-    """Close widgets and what they hold."""
+def close_whole(*widgets: Any) -> None:
+    """Close widgets with what they hold: children, link, layout and style stay in memory otherwise."""
     for widget in widgets:
-        _close(*getattr(widget, "children", ()))
+        held = (getattr(widget, name, None) for name in ("link", "layout", "style"))
+        close_whole(*getattr(widget, "children", ()), *(one for one in held if hasattr(one, "close")))
         widget.close()
 
 
@@ -139,7 +177,10 @@ def _set_opacities(sliders: Mapping[str, Any], wanted: Mapping[str, float]) -> N
 
 
 def _window_sliders(volume: Any, packed: Packed) -> tuple[Any, Any]:
-    """Return sliders of level and width in percent of the first window, linked to the FLAIR's black and white."""
+    """Return sliders of level and width in percent of the first window, linked to the FLAIR's black and white.
+
+    Black is never below 0, the value of what was taken away around the brain: NiiVue would fill 3D with it.
+    """
     import ipywidgets as widgets
 
     low, high = packed.window
@@ -148,7 +189,8 @@ def _window_sliders(volume: Any, packed: Packed) -> tuple[Any, Any]:
 
     def apply(_: Any = None) -> None:
         grey = [low + (high - low) * (level.value + side * width.value / 2) / 100 for side in (-1, 1)]
-        volume.cal_min, volume.cal_max = grey[0], grey[1]
+        volume.cal_min = max(grey[0], 0.0)
+        volume.cal_max = max(grey[1], volume.cal_min + 1.0)
 
     level.observe(apply, "value")
     width.observe(apply, "value")
@@ -166,7 +208,7 @@ def _link(volume: Any, name: str, loaded: dict[str, Any], slider: Any) -> None:
     import ipywidgets as widgets
 
     loaded[name] = volume
-    widgets.jslink((slider, "value"), (volume, "opacity"))
+    slider.link = widgets.jslink((slider, "value"), (volume, "opacity"))
 
 
 def _refresh(loaded: Mapping[str, Any], packed: Packed, case: Case) -> None:
@@ -182,11 +224,6 @@ def _refresh(loaded: Mapping[str, Any], packed: Packed, case: Case) -> None:
             what = {"attr": "img", "type": "uint8", "indices_type": "uint32"}
             values = new.ravel(order="F")[changed]
             loaded[name].send({"type": "buffer_update", "data": what}, buffers=[changed.astype(np.uint32).tobytes(), values.tobytes()])
-
-
-def go_to(viewer: Any, packed: Packed, world_mm: NDArray) -> None:
-    """Move the cross of all views to a point (3,) in RAS+ mm."""
-    viewer.scene.crosshair_pos = packed.fraction_of(world_mm)
 
 
 def nifti_bytes(data: NDArray[np.uint8], affine: NDArray) -> bytes:
@@ -206,12 +243,23 @@ def _viewer() -> Any:
         is_orient_cube=True,
         is_corner_orientation_text=False,
         show_3d_crosshair=True,
-        crosshair_width=0.6,
         crosshair_color=(0.25, 0.9, 0.4, 0.7),
         back_color=(0.0, 0.0, 0.0, 1.0),
         multiplanar_show_render=ShowRender.NEVER,
         loading_text="loading the case ...",
     )
+
+
+@cache
+def _keeper_class() -> type:
+    import anywidget
+
+    class CanvasKeeper(anywidget.AnyWidget):
+        """Unseen: names the canvas beside it for who hears the page, and wakes it when it was left without pixels."""
+
+        _esm = _KEEPER.read_text(encoding="utf-8")
+
+    return CanvasKeeper
 
 
 def _allow_3d(viewer: Any, in_3d: bool) -> None:

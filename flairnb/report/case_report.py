@@ -18,7 +18,8 @@ from flairnb.errors import EnvironmentProblem, FlairnbError, InputError, Missing
 from flairnb.provenance import atomic_path
 from flairnb.report.case_files import read_lesions, read_summary, refuse_foreign
 from flairnb.report.html import FOOTER, check_self_contained, style
-from flairnb.report.review_files import SUMMARY, case_names, find_flair, stem_of, visible_below
+from flairnb.report.patient_folder import SUMMARY
+from flairnb.report.review_files import case_names, find_flair, stem_of, visible_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

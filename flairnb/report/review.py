@@ -12,6 +12,9 @@ from flairnb.report import reading_log, review_cases
 from flairnb.report.reading_log import FILE
 from flairnb.report.review_session import Session
 
+#: As many fit into one line above a picture.
+TITLE_LETTERS = 90
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -50,7 +53,9 @@ def still(session: Session, place: int = 0) -> Figure:
     case = own.open(place)
     first = next(iter(own.names()))
     # Whose volume it is: the picture shows the readers' outlines beside it.
-    return viewer.still(replace(own.seen(first), name=f"{case.name}, {look(first).label}: {own.measure(first)}"))
+    title = f"{case.name}, {look(first).label}:", own.measure(first)
+    between = " " if len(" ".join(title)) <= TITLE_LETTERS else "\n"
+    return viewer.still(replace(own.seen(first), name=between.join(title)))
 
 
 def disagreement(session: Session, place: int = 0) -> object:

@@ -19,7 +19,8 @@ from flairnb.naming import cohort_derivative
 from flairnb.nifti import open_nifti, read_voxels
 from flairnb.provenance import read_json, sha256_file
 from flairnb.report import steps
-from flairnb.report.review_files import SUMMARY, case_names, find_flair, stem_of, visible_below
+from flairnb.report.patient_folder import SUMMARY
+from flairnb.report.review_files import case_names, find_flair, stem_of, visible_below
 
 if TYPE_CHECKING:
     import pandas as pd

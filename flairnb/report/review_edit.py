@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flairnb.errors import GeometryError, InputError
 from flairnb.present.brush_pad import TOOLS, brush_pad
 from flairnb.present.case_view import Packed, pack
+from flairnb.present.niivue_viewer import close_whole
 from flairnb.report.correction import Correction
 
 if TYPE_CHECKING:
@@ -35,7 +37,9 @@ class EditPanel:
             chosen.observe(lambda change: self._hold(), "value")
         self.save_button = room.button("save corrected mask", self._save, "warning")
         buttons = w.HBox([room.button("undo", self._undo), self.save_button])
-        self.box = w.VBox([w.HTML(HINT), w.HBox([self.tool, self.depth]), w.HBox([self.radius, self.likeness, buttons]), self.place])
+        wraps = {"flex_flow": "row wrap"}
+        rows = w.HBox([self.tool, self.depth], layout=wraps), w.HBox([self.radius, self.likeness, buttons], layout=wraps)
+        self.box = w.VBox([w.HTML(HINT), *rows, self.place])
 
     def open(self) -> None:
         """Show the slice, at the viewer's cross."""
@@ -58,7 +62,7 @@ class EditPanel:
         """Take the slice away: another case or mask is shown."""
         if self.pad is not None:
             self.place.children = ()
-            self.pad.close()
+            close_whole(self.pad)
             self.pad = None
 
     def go_to(self, world_mm: ArrayLike | None) -> None:
@@ -68,9 +72,12 @@ class EditPanel:
 
     def _drawn(self, tool: str, points_mm: NDArray) -> None:
         """Take a stroke from the pad; what goes wrong is said in the room, for here only a log would hear of it."""
+        self.room.safely(lambda: self._take(tool, points_mm))
+
+    def _take(self, tool: str, points_mm: NDArray) -> None:
         try:
-            self.room.safely(lambda: self.stroke(tool, points_mm))
-        except ValueError as error:
+            self.stroke(tool, points_mm)
+        except GeometryError as error:
             self.room.say(f"error: the slice that was drawn on does not fit the open case ({error}). Open the case again.")
 
     def stroke(self, tool: str, points_mm: NDArray) -> None:
@@ -85,8 +92,9 @@ class EditPanel:
         Raises
         ------
         InputError
-            When no point lies in the image, or another case than the one shown
-            is open; no mask is changed.
+            When no point lies in the image, another case than the one shown is
+            open, or a part of what is added could not be seen: it lies beyond
+            what pad and viewer show. No mask is changed.
         """
         correction = self.room.session.correct(self.room.mask.value, self.room.name)
         before = len(correction.edits)
@@ -102,10 +110,25 @@ class EditPanel:
             correction.grow(points_mm[0], self.likeness.value / 100)
         else:
             correction.erase_lesion(points_mm[0])
+        hidden = self._beyond(correction)
+        if hidden and tool in ("add", "grow"):
+            correction.undo()
+            raise InputError(
+                f"correction: expected a change within the slices that are shown, received one of which {hidden} voxels lie beyond them. "
+                "Take a smaller brush, or stay away from the edge."
+            )
+
+    def _beyond(self, correction: Correction) -> int:
+        return 0 if self._packed is None else self._packed.beyond(correction.mask, correction.flair.affine)
 
     def _undo(self) -> None:
-        self.room.session.correct(self.room.mask.value, self.room.name).undo()
-        self._show(moved=True)
+        correction = self.room.session.correct(self.room.mask.value, self.room.name)
+        correction.undo()
+        if self._beyond(correction):
+            # A lesion far out that was erased before this picture was cut: cut it anew, with it.
+            self.room.draw()
+        else:
+            self._show(moved=True)
 
     def _save(self) -> None:
         self.room.say(f"saved: {self.room.session.save_correction(self.room.mask.value, self.room.name).name}")

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flairnb.images import image_sha256
+from flairnb.report.patient_folder import SUMMARY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SUMMARY = "_desc-summary.json"
 #: Where a summary's `input` holds the hash of an image.
 _HASHES = {"flair": "sha256", "t1w": "t1w_sha256"}
 

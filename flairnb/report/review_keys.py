@@ -42,9 +42,8 @@ export default {
         if (!model.get("listens").includes(event.key)) return;
         event.preventDefault();
         event.stopPropagation();
-        model.set("pressed", event.key);
-        model.set("count", model.get("count") + 1);
-        model.save_changes();
+        // A message for each press: changes of a value are merged while the kernel is busy. A key held down counts once.
+        if (!event.repeat) model.send({ key: event.key });
       });
       says();
     };
@@ -62,7 +61,7 @@ export default {
 
 
 def key_catcher(keys: str) -> Any:
-    """Return a widget whose `count` changes with every press of one of `keys`, and whose `pressed` says which.
+    """Return a widget that sends a message ``{"key": ...}`` for every press of one of `keys`, also while the kernel is busy.
 
     Keys count anywhere in the nearest widget around it that has the class `ROOM`, but for fields of text.
     """
@@ -79,8 +78,6 @@ def _catcher_class() -> type:
 
         _esm = _SCRIPT
         listens = traitlets.Unicode("").tag(sync=True)
-        pressed = traitlets.Unicode("").tag(sync=True)
-        count = traitlets.Int(0).tag(sync=True)
 
     return KeyCatcher
 
@@ -90,8 +87,11 @@ def press(room: ReviewRoom, key: str) -> None:
     if key in "lk" and room.lesion.options:
         places = [place for _, place in room.lesion.options]
         step = 1 if key == "l" else -1
-        at = places.index(room.lesion.value) + step if room.lesion.value in places else 0
-        room.lesion.value = places[at % len(places)]
+        place = places[(0 if room.lesion_at is None else room.lesion_at + step) % len(places)]
+        if room.lesion.value == place:
+            # The only one, already chosen: the reader may have gone elsewhere.
+            room.go_to_lesion()
+        room.lesion.value = place
     elif key == "m":
         names = [name for _, name in room.mask.options]
         room.mask.value = names[(names.index(room.mask.value) + 1) % len(names)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from flairnb.errors import FlairnbError
 from flairnb.present import viewer
-from flairnb.present.niivue_viewer import empty, niivue_box
+from flairnb.present.niivue_viewer import close_whole, empty, niivue_box
 from flairnb.present.style import look, to_png
 from flairnb.report import reading_log
 from flairnb.report.reading_log import VERDICTS
@@ -44,6 +44,8 @@ class ReviewRoom:
         What is displayed.
     name : str
         Of the case that is shown; "" while one is read, or could not be.
+    lesion_at : int or None
+        Place in the list of the lesion that was gone to last.
     """
 
     def __init__(self, session: Session, way: str = "niivue", later: bool = False) -> None:
@@ -52,6 +54,7 @@ class ReviewRoom:
         self.session, self._opening, self._displayed = session, False, False
         self._niivue: Any = None
         self.name = self._in_viewer = ""
+        self.lesion_at: int | None = None
         self.case = w.Dropdown(description="case", layout={"width": "420px"})
         # A name counts when it is typed to its end.
         about = {"description": "reader", "placeholder": "initials", "continuous_update": False}
@@ -86,15 +89,17 @@ class ReviewRoom:
         choices = {name: [ALL, *sorted({value for value in known[name] if value})] for name in ("split", "diagnosis")}
         self.choice = {name: w.Dropdown(options=options, description=name, layout={"width": "220px"}) for name, options in choices.items()}
         self.choice["order"] = w.Dropdown(options=["as listed", *ORDERS], description="sort by", layout={"width": "240px"})
-        self.grey = w.HBox([self.level, self.width])
+        wraps = {"flex_flow": "row wrap"}
+        self.grey = w.HBox([self.level, self.width], layout=wraps)
         folds = w.Accordion([self.edit.box, self.done], titles=("Correct the mask", "What was said so far"))
         folds.observe(lambda change: self.safely(self.edit.open) if change["new"] == 0 else None, "selected_index")
         self.folds = folds
         room = w.VBox(
             [
-                w.HBox([*self.choice.values(), self.blinded]), w.HBox([self.reader, self.case, before, after]),
-                w.HBox([self.way, self.mask, self.beside]), self.grey, self.picture, self.stage, self.says,
-                w.HBox([self.lesion, w.VBox([self.comment, w.HBox(self.verdicts)])]), folds, self.keys, w.HTML(HELP),
+                w.HBox([*self.choice.values(), self.blinded], layout=wraps),
+                w.HBox([self.reader, self.case, before, after], layout=wraps),
+                w.HBox([self.way, self.mask, self.beside], layout=wraps), self.grey, self.picture, self.stage, self.says,
+                w.HBox([self.lesion, w.VBox([self.comment, w.HBox(self.verdicts)])], layout=wraps), folds, self.keys, w.HTML(HELP),
             ]
         )  # fmt: skip
         room.add_class(ROOM)
@@ -104,10 +109,10 @@ class ReviewRoom:
         """Say what follows from which change."""
         follow = {
             self.case: lambda new: self._open(new),
-            self.mask: lambda new: self._draw(),
-            self.beside: lambda new: self._draw(),
-            self.way: lambda new: self._draw(),
-            self.lesion: lambda new: self._go(),
+            self.mask: lambda new: self.draw(),
+            self.beside: lambda new: self.draw(),
+            self.way: lambda new: self.draw(),
+            self.lesion: lambda new: self.go_to_lesion(),
             self.reader: lambda new: self._named(new),
             self.blinded: lambda new: self._blind(new),
             self.level: lambda new: self._draw_still(),
@@ -193,6 +198,7 @@ class ReviewRoom:
         """Open a case (the last is followed by the first) and draw it, its first mask or that of a method."""
         if self._opening or place is None:
             return
+        before = self.name
         self._point_at(place)
         self.say("loading ...")
         self._hide()
@@ -202,10 +208,13 @@ class ReviewRoom:
             self._clear()
             raise
         self.name, names = self.session.check_open().name, self.session.names()
+        if self.name != before:
+            # What was said of one patient must not go to another.
+            self.comment.value = ""
         with self._quietly():
             self.mask.options = [(name if self.session.blinded else look(name).label, name) for name in names]
             self.mask.value = next((name for name in names if names[name] == method), next(iter(names)))
-        self._draw()
+        self.draw()
 
     def _point_at(self, place: int) -> None:
         """Let the list of cases say which one is meant, whether or not it can be read."""
@@ -227,7 +236,7 @@ class ReviewRoom:
 
     def _clear(self) -> None:
         """Take away what belongs to a case: none is open."""
-        self.picture.value = b""
+        self.picture.value, self.comment.value = b"", ""
         with self._quietly():
             self.mask.options, self.beside.options = (), ()
         self.lesion.options = ()
@@ -236,7 +245,8 @@ class ReviewRoom:
         for button in self.verdicts:
             button.disabled = not verdicts
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Show the open case with the chosen masks: still picture, lists, viewer."""
         if self._opening or not self.name:
             return
         self.session.check_open(self.name)
@@ -253,12 +263,13 @@ class ReviewRoom:
         if self._displayed:
             self._draw_viewer()
 
-    @staticmethod
-    def _empty_viewer(way: str) -> Any:
+    def _empty_viewer(self, way: str) -> Any:
         """Return one NiiVue for all cases: a browser keeps few of them alive, and each takes seconds to start."""
         if way != "niivue" or importlib.util.find_spec("ipyniivue") is None:
             return None
-        return niivue_box()
+        box = niivue_box()
+        box.moved = self._moved
+        return box
 
     def _draw_viewer(self) -> None:
         if self.way.value != "static":
@@ -272,7 +283,8 @@ class ReviewRoom:
             shown = viewer.show_case(self.seen(), self.way.value, figure=False, box=self._niivue)
             self.stage.children, self._in_viewer = () if shown.widget is None else (shown.widget,), self.name
             self.picture.layout.display = "none" if shown.widget is not None and self.way.value == "niivue" else ""
-        self.grey.layout.display = "none" if self.shown is not None else ""
+        # These sliders are the still picture's.
+        self.grey.layout.display = self.picture.layout.display
         self.edit.forget()
         if self.folds.selected_index == 0:
             self.edit.open()
@@ -297,7 +309,7 @@ class ReviewRoom:
         lines = [f"{r.lesion}: {r.volume_ml:.2f} ml, {r.max_in_plane_diameter_mm:.0f} mm" for r in rows.itertuples()]
         places = rows[["centroid_r_mm", "centroid_a_mm", "centroid_s_mm"]].to_numpy().tolist()
         self.lesion.options = list(zip(lines, [tuple(place) for place in places], strict=True))
-        self.lesion.value = None
+        self.lesion.value = self.lesion_at = None
 
     def _close_viewer(self) -> None:
         if self.way.value == "niivue" and self.stage.children == (self._niivue,):
@@ -305,19 +317,25 @@ class ReviewRoom:
         old, self.stage.children = self.stage.children, ()
         for widget in old:
             if widget is not self._niivue:
-                widget.close()
+                close_whole(widget)
 
-    def _go(self) -> None:
+    def go_to_lesion(self) -> None:
+        """Let all views show the chosen lesion."""
         if self.lesion.value is None:
             return
+        self.lesion_at = self.lesion.index
         if hasattr(self.shown, "go_to"):
             self.shown.go_to(np.array(self.lesion.value))
         self.edit.go_to(self.lesion.value)
 
+    def _moved(self) -> None:
+        """Choose no lesion once the mouse moved the cross away: a list tells of changes only, and the same one may be wanted again."""
+        self.lesion.value = None
+
     def cross_mm(self) -> np.ndarray | None:
         """Return where the viewer's cross is, RAS+ mm; else the chosen lesion; else None."""
-        if hasattr(self.shown, "go_to"):
-            return self.shown.packed.world_of(self.shown.viewer.scene.crosshair_pos)
+        if hasattr(self.shown, "cross_mm"):
+            return self.shown.cross_mm()
         return None if self.lesion.value is None else np.array(self.lesion.value)
 
     def _step(self, step: int) -> None:
@@ -342,7 +360,7 @@ class ReviewRoom:
         """Return a button that does something safely."""
         import ipywidgets as w
 
-        button = w.Button(description=text, button_style=style, layout={"width": "auto"})
+        button = w.Button(description=text, button_style=style, layout={"width": "auto", "flex": "0 0 auto"})
         button.on_click(lambda _: self.safely(action))
         return button
 
@@ -358,7 +376,7 @@ class ReviewRoom:
 
     def _keys(self) -> Any:
         catcher = key_catcher("".join(KEYS))
-        catcher.observe(lambda change: self.safely(lambda: self._pressed(catcher.pressed)), "count")
+        catcher.on_msg(lambda _, content, __: self.safely(lambda: self._pressed(content["key"])))
         return catcher
 
     def _pressed(self, key: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -102,6 +103,26 @@ def test_a_stroke_of_the_mouse_changes_the_mask_which_is_saved_beside_the_old_on
     middle = flair.affine[:3, :3] @ ((np.array(flair.shape) - 1) / 2) + flair.affine[:3, 3]
     # On one slice, on the patient's right.
     assert len(added) and (added[:, 0] > middle[0]).all() and not (old & ~new).any()
+    assert tab.left_this_machine() == [] and tab.real_errors() == []
+
+
+def test_another_theme_leaves_the_picture_and_the_slice_is_the_one_looked_at(run_in_lab, lab, results):
+    tab = run_in_lab([ROOM.replace('"read")', '"read3", "cd")')], "theme")
+    canvas = ".jp-OutputArea canvas"
+    first = tab.picture_when(canvas, lambda shot: shot.max() > 200 and shot.std() > 10, 300, "a picture in the reading room")
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        tab.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: {json.dumps(theme)}}})")
+        tab.wait_for(f"document.body.dataset.jpThemeName === {json.dumps(theme)}", 60, theme)
+        tab.picture_when(canvas, lambda shot: not differ(shot, first), 60, f"the same picture after {theme}")
+    # High up in the coronal view, the second of four.
+    mouse(tab, canvas, [(0.36, 0.25)])
+    tab.picture_when(canvas, lambda shot: differ(shot, first), 60, "the cross elsewhere")
+    tab.keep("reading_room_cross")
+    tab.evaluate("[...document.querySelectorAll('.jupyter-widget-Collapse-header')][0].click()")
+    says = "document.querySelector('canvas.flairnb-brush')?.getAttribute('aria-label')"
+    said = tab.wait_for(says, 60, "the slice to paint on")
+    at, count = map(int, re.search(r"slice (\d+) of (\d+)", said).groups())
+    assert at > count / 2 + 2, said
     assert tab.left_this_machine() == [] and tab.real_errors() == []
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from flairnb.images import Image
 from flairnb.present.brush_pad import bits_of, brush_pad, points_of, seen_stack
 from flairnb.present.case_view import Case, pack
+from flairnb.present.slices import as_stack
 
 SHAPE = (11, 13, 7)
 
@@ -46,3 +49,18 @@ def test_masks_travel_as_bits_in_the_order_of_the_picture(oblique_affine):
     bits = np.frombuffer(bits_of(packed.layers["unet"]), np.uint8)
     at = int(seen.argmax())
     assert bits[at >> 3] >> (7 - (at & 7)) & 1 and np.unpackbits(bits).sum() == 1
+
+
+def test_the_height_on_the_slice_is_that_of_still_pictures(oblique_affine):
+    """Of a tilted volume: its corner, or that of the part cut out, is millimetres higher or lower."""
+    case, _ = make_case(oblique_affine)
+    brain = np.zeros(SHAPE, dtype=bool)
+    brain[2:5, 3:6, 3:6] = True
+    case = replace(case, brain=brain)
+    packed = pack(case)
+    pad = brush_pad(packed, packed.layers["unet"], lambda tool, points: None)
+    whole = as_stack(case.flair).z_mm
+    first = packed.box[2].start
+    np.testing.assert_allclose(pad.z_mm, whole[first : first + packed.image.shape[2]])
+    assert len(pad.z_mm) == pad.shape[0] and abs(packed.affine[2, 3] - pad.z_mm[0]) > 0.5
+    pad.close()

@@ -210,3 +210,114 @@ def test_a_still_of_a_simulated_case_says_so_and_a_real_one_never_does(case):
         assert ("phantom (simulated)" in words, "Reader 2 (simulated)" in words) == (simulated, simulated)
         assert ("Reader 2" in words) is not simulated
     assert look("manual2").label == "Reader 2 (simulated)"
+
+
+@pytest.fixture
+def outside(rng, oblique_affine):
+    """A case with a reader's lesion that lies 6 mm beyond the brain mask, and a head around both."""
+    brain, far = np.zeros((2, *SHAPE), dtype=bool)
+    brain[11:18, 5:12, 3:6] = True
+    far[2:4, 7:10, 4] = True
+    data = np.where(far, 220.0, np.where(brain, rng.uniform(80.0, 160.0, SHAPE), 120.0)).astype(np.float32)
+    return Case("outside", Image(data, oblique_affine), {"manual": far, "unet": np.zeros(SHAPE, dtype=bool)}, brain)
+
+
+def test_a_lesion_beyond_the_brain_is_packed_whole_with_the_picture_under_it_and_no_face(outside):
+    packed = pack(outside)
+    for name in ("manual", "missed"):
+        assert packed.layers[name].sum() == outside.masks["manual"].sum() == 6
+    assert packed.beyond(outside.masks["manual"], outside.flair.affine) == 0
+    assert (packed.image[packed.layers["manual"] > 0] > 150).all()
+    skin = (0, 0, 0)  # of the part cut out, far from brain and lesion
+    assert packed.stripped and packed.image[skin] == 0 < pack(outside, head=True).image[skin]
+
+
+def test_what_is_marked_later_anywhere_in_the_volume_is_seen(case):
+    packed = pack(case)
+    free = np.ones(SHAPE, dtype=bool)
+    shown = packed.fit(free, case.flair.affine)
+    assert shown.all() and shown.shape == packed.inside.shape and not packed.inside.all()
+    assert packed.beyond(free, case.flair.affine) == free.sum() - shown.sum() > 0
+    with pytest.raises(GeometryError, match="viewer: expected an array that holds this volume"):
+        packed.fit(free[:12], case.flair.affine)
+
+
+def test_the_colours_of_the_masks_are_those_of_their_sliders(case):
+    from matplotlib.colors import to_hex
+
+    shown = show_case(Case(case.name, case.flair, case.masks, case.brain, probability=case.masks["unet"] * 0.7), "niivue").widget
+    shown.show("errors")
+    drawn = {volume.name.removesuffix(".nii"): volume for volume in shown.viewer.volumes[1:]}
+    assert set(drawn) == {"manual", "unet", "missed", "extra"}
+    for name, volume in drawn.items():
+        assert to_hex(np.array(volume.colormap_label.lut[4:7]) / 255) == shown.sliders[name].style.handle_color.lower()
+    assert len({shown.sliders[name].style.handle_color for name in drawn}) == 4
+    assert shown.sliders["probability"].style.handle_color is None
+    shown.viewer.close()
+
+
+@pytest.mark.parametrize("larger", [1.0, 7.0])
+def test_the_lines_of_the_cross_are_some_pixels_wide_whatever_the_size_of_the_volume(case, larger):
+    """NiiVue takes mm. Of 50 lines of 0.6 mm on a head, 11 fell between pixels and were not drawn; of 1.5 mm none."""
+    affine = case.flair.affine * [[larger], [larger], [larger], [1.0]]
+    shown = show_case(Case("size", Image(case.flair.data, affine), case.masks, case.brain), "niivue").widget
+    longest = max(np.linalg.norm(shown.packed.affine[:3, :3], axis=0) * shown.packed.image.shape)
+    assert 1.5 / 200 < shown.viewer.opts.crosshair_width / longest < 3 / 200
+    shown.viewer.close()
+
+
+@pytest.mark.parametrize(("level", "width"), [(50.0, 125.0), (50.0, 200.0), (-10.0, 5.0), (-10.0, 200.0), (140.0, 5.0)])
+def test_no_grey_window_fills_the_empty_space_around_the_brain(case, level, width):
+    """NiiVue draws what is below black as nothing; a black below 0 makes a box of fog out of the zeros."""
+    shown = show_case(case, "niivue").widget
+    shown.window[0].value, shown.window[1].value = level, width
+    flair = shown.viewer.volumes[0]
+    assert 0 <= flair.cal_min < flair.cal_max
+    shown.viewer.close()
+
+
+def told(box, fraction, volume: int = 0) -> None:
+    """Say what the browser says when the mouse moved the cross."""
+    values = [{"id": box.viewer.volumes[volume].id, "name": "FLAIR.nii", "value": 1.0}]
+    where = {"ax_cor_sag": 0, "frac": fraction, "mm": [0, 0, 0], "vox": [0, 0, 0], "values": values, "string": "", "xy": [0, 0]}
+    box.viewer._handle_custom_msg({"event": "location_change", "data": where}, [])
+
+
+def test_the_cross_is_where_the_mouse_put_it_and_goes_back_when_asked(case):
+    from flairnb.present.niivue_viewer import empty, niivue_box, niivue_widget
+
+    box = niivue_widget(case, box=niivue_box())
+    lesion = world_of(case.masks["manual"], case.flair.affine)
+    sent = []
+    box.viewer.observe(lambda change: sent.append(list(box.viewer.scene.crosshair_pos)), "scene")
+    box.go_to(lesion)
+    np.testing.assert_allclose(box.cross_mm(), lesion)
+    told(box, [0.25, 0.5, 0.75])
+    np.testing.assert_allclose(box.cross_mm(), box.packed.world_of((0.25, 0.5, 0.75)))
+    count = len(sent)
+    box.go_to(lesion)
+    assert len(sent) == count + 1 and sent[-1] != sent[-2], "nothing was sent: the browser stays where the mouse went"
+    np.testing.assert_allclose(box.cross_mm(), lesion)
+    told(box, [0.25, 0.5, 0.75])
+    late = box.viewer.volumes[0].id
+    empty(box)
+    niivue_widget(case, box=box)
+    values = [{"id": late}]
+    box.viewer._handle_custom_msg({"event": "location_change", "data": {"frac": [0.1, 0.1, 0.1], "values": values}}, [])
+    assert box.at == (0.5, 0.5, 0.5), "a late word of the case before moved the cross of the next"
+    box.viewer.close()
+
+
+def test_nothing_of_a_case_stays_in_memory_after_the_next(case):
+    from ipywidgets.widgets.widget import _instances as widgets
+
+    from flairnb.present.niivue_viewer import niivue_box, niivue_widget
+
+    box = niivue_widget(case, box=niivue_box())
+    box.show("errors")
+    before = len(widgets)
+    for _ in range(3):
+        niivue_widget(case, box=box)
+        box.show("errors")
+        assert len(widgets) == before
+    box.viewer.close()

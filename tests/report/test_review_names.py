@@ -12,9 +12,10 @@ from flairnb.images import Image, write_image
 from flairnb.provenance import read_json, write_json
 from flairnb.report import reading_log, review_cases
 from flairnb.report.case_report import write_case_reports
+from flairnb.report.patient_folder import SUMMARY
 from flairnb.report.reading_log import Reading
 from flairnb.report.review import Session, so_far
-from flairnb.report.review_files import SUMMARY, case_names
+from flairnb.report.review_files import case_names
 
 SHAPE = (17, 19, 8)
 

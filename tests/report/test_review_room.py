@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flairnb.errors import InputError, MissingDataError
-from flairnb.images import Image, write_image
+from flairnb.images import Image, read_image, write_image
 from flairnb.present.case_view import pack
 from flairnb.provenance import read_json, write_json
 from flairnb.report import reading_log, review, review_cases
@@ -377,3 +377,221 @@ def test_a_blinded_reader_is_told_how_many_masks_got_which_verdict(session):
     (row,) = review.so_far(session).to_dict("records")
     expected = {"reader": "ab", "masks": 4, "accept": 2, "minor edits": 1, "major edits": 1}
     assert {name: row[name] for name in expected} == expected and set(row) == {*expected, "seconds_median"}
+
+
+@pytest.mark.parametrize("way", ["next case", "before", "list", "key", "choice"])
+def test_a_comment_that_was_not_sent_stays_with_its_patient(room, session, way):
+    room.comment.value = "recall patient"
+    {
+        "next case": lambda: step(room, "next case"),
+        "before": lambda: step(room, "before"),
+        "list": lambda: setattr(room.case, "value", 2),
+        "key": lambda: room._pressed("n"),
+        "choice": lambda: (setattr(session, "all_cases", session.all_cases.iloc[1:].reset_index(drop=True)), room._choose()),
+    }[way]()
+    assert room.name != "sub-1" and room.comment.value == ""
+    room.verdicts[0].click()
+    assert session.log()["comment"].fillna("").tolist() == [""]
+
+
+def test_a_comment_does_not_pass_over_a_case_that_cannot_be_read(room, session, unreadable):
+    unreadable()
+    room.comment.value = "recall patient"
+    step(room, "next case")
+    assert blank(room) and room.comment.value == ""
+
+
+def test_a_comment_stays_while_its_case_is_opened_once_more(blinded):
+    blinded.comment.value = "rim"
+    blinded.reader.value = "ef"
+    assert blinded.comment.value == "rim"
+    blinded.blinded.value = False
+    blinded.mask.value = "lga"
+    assert blinded.comment.value == "rim" and works(blinded, "sub-1")
+
+
+@pytest.fixture
+def small_brain(results):
+    """Brain masks that leave most of each head out."""
+    for stem, shape in SHAPES.items():
+        brain = np.zeros(shape, dtype=bool)
+        brain[5:9, 8:12, 3:5] = True
+        path = results / f"{stem}_desc-brain_mask.nii.gz"
+        write_image(path, brain, read_image(results / f"{stem}_FLAIR.nii.gz"), np.uint8)
+    return results
+
+
+def test_a_stroke_outside_the_brain_is_seen_where_it_was_drawn(small_brain, session):
+    room = ReviewRoom(session)
+    room._displayed = True
+    room._draw_viewer()
+    room.folds.selected_index = 0
+    packed, before = room.edit._packed, session.case.masks["unet"].sum()
+    assert room.shown.packed is packed
+    (spot,) = np.argwhere(~packed.inside)[:1]
+    room.edit.radius.value = 0.5
+    sent = []
+    room.shown.loaded["unet"].send = lambda content, buffers: sent.append(np.frombuffer(buffers[1], np.uint8).sum())
+    draw(room, packed.affine[:3, :3] @ spot + packed.affine[:3, 3] + np.zeros((1, 3)))
+    added = session.corrections["unet"].mask.sum() - before
+    assert added >= 1 and np.unpackbits(np.frombuffer(room.edit.pad.mask, np.uint8)).sum() == before + added
+    assert sent == [added]
+
+
+def test_what_is_added_beyond_the_slices_shown_is_refused_in_one_line(small_brain, session):
+    room = ReviewRoom(session, way="static")
+    room.folds.selected_index = 0
+    packed = room.edit._packed
+    room.edit.depth.value, room.edit.radius.value = False, 15.0
+    edge = packed.affine[:3, 3][None]
+    draw(room, edge)
+    one = session.corrections["unet"]
+    assert "error: correction: expected a change within the slices that are shown" in room.says.value
+    assert one.edits == [] and not one.unsaved and packed.beyond(one.mask, one.flair.affine) == 0
+    room.edit.depth.value, room.edit.radius.value = True, 0.5
+    draw(room, edge)
+    assert len(one.edits) == 1 and "error" not in room.says.value
+
+
+def test_undo_brings_a_lesion_back_also_to_where_nothing_was_shown(small_brain, session):
+    far = read_image(small_brain / "sub-1_FLAIR.nii.gz")
+    mask = np.zeros(SHAPES["sub-1"], dtype=bool)
+    mask[6, 9, 4] = mask[16, 18, 7] = True
+    write_image(small_brain / "sub-1_label-lesion_desc-unet_mask.nii.gz", mask, far, np.uint8)
+    room = ReviewRoom(session, way="static")
+    room._displayed = True
+    room.folds.selected_index = 0
+    room.edit.stroke("erase lesion", centre(session, (16, 18, 7)))
+    room.mask.value = "lga"
+    room.mask.value = "unet"
+    assert room.edit._packed.beyond(mask, far.affine) == 1
+    room.edit._undo()
+    assert room.edit._packed.beyond(mask, far.affine) == 0
+    assert np.unpackbits(np.frombuffer(room.edit.pad.mask, np.uint8)).sum() == 2 == len(room.lesion.options)
+
+
+def told(room, fraction) -> None:
+    """Say what the browser says when the mouse moved the viewer's cross."""
+    viewer = room.shown.viewer
+    where = {"frac": fraction, "values": [{"id": viewer.volumes[0].id}]}
+    viewer._handle_custom_msg({"event": "location_change", "data": where}, [])
+
+
+@pytest.fixture
+def moving(session):
+    """A room with a viewer in it."""
+    room = ReviewRoom(session)
+    room._displayed = True
+    room._draw_viewer()
+    return room
+
+
+def test_the_slice_to_paint_on_is_the_one_the_mouse_went_to(moving):
+    told(moving, [0.5, 0.5, 0.1])
+    moving.folds.selected_index = 0
+    depth = moving.edit.pad.shape[0]
+    assert moving.edit.pad.k == round(0.1 * depth - 0.5) != depth // 2
+    step(moving, "next case")
+    assert abs(moving.edit.pad.k - (0.5 * depth - 0.5)) <= 0.5, "the cross of the case before"
+
+
+@pytest.mark.parametrize("how", ["key", "list"])
+def test_the_only_lesion_can_be_gone_back_to_after_the_mouse_went_elsewhere(moving, how):
+    (place,) = (place for _, place in moving.lesion.options)
+    for _ in range(2):
+        moving._pressed("l") if how == "key" else moving.lesion.set_trait("index", 0)
+        assert moving.lesion.value == place
+        np.testing.assert_allclose(moving.cross_mm(), place)
+        told(moving, [0.1, 0.1, 0.1])
+        assert moving.lesion.value is None and not np.allclose(moving.cross_mm(), place)
+
+
+def test_next_lesion_means_the_one_after_the_last_though_the_mouse_moved_on(results, session):
+    mask = np.zeros(SHAPES["sub-1"], dtype=bool)
+    mask[3:8, 4, 3] = mask[3:7, 10, 3] = mask[3:6, 14, 3] = True
+    write_image(results / "sub-1_label-lesion_desc-unet_mask.nii.gz", mask, read_image(results / "sub-1_FLAIR.nii.gz"), np.uint8)
+    room = ReviewRoom(session)
+    room._displayed = True
+    room._draw_viewer()
+    gone_to = []
+    for key in "lllkl":
+        room._pressed(key)
+        gone_to.append(room.lesion.index)
+        told(room, [0.3, 0.3, 0.3])
+    assert gone_to == [0, 1, 2, 1, 2]
+
+
+def test_the_slice_to_paint_on_goes_back_to_the_only_lesion_by_its_key(room):
+    room.folds.selected_index = 0
+    room._pressed("l")
+    at = room.edit.pad.k
+    room.edit.pad.k = at + 2  # the wheel
+    room._pressed("l")
+    assert room.edit.pad.k == at
+
+
+def test_every_key_that_was_pressed_counts_however_fast_they_came(room):
+    for _ in range(4):
+        room.keys._handle_custom_msg({"key": "n"}, [])
+    assert room.name == "sub-2"
+    room.keys._handle_custom_msg({"key": "p"}, [])
+    assert room.name == "sub-1"
+
+
+def test_a_walk_through_the_cases_leaves_nothing_in_memory(moving):
+    from ipywidgets.widgets.widget import _instances as widgets
+
+    moving.folds.selected_index = 0
+    counts = []
+    for _ in range(9):
+        step(moving, "next case")
+        moving._pressed("e")
+        moving._pressed("e")
+        counts.append(len(widgets))
+    assert counts[2:5] == counts[5:8], counts
+
+
+def test_the_still_pictures_sliders_are_there_whenever_it_is(room, monkeypatch):
+    import ipywidgets
+
+    from flairnb.present import viewer
+    from flairnb.present.viewer import CaseView
+
+    room._displayed = True
+    real = viewer.show_case
+    for way, seen in (("static", True), ("itkwidgets", True), ("niivue", False)):
+        fake = lambda case, way, **more: CaseView(None, ipywidgets.HTML(), way, "")  # noqa: E731
+        monkeypatch.setattr(viewer, "show_case", fake if way == "itkwidgets" else real)
+        room.way.value = way
+        assert [part.layout.display != "none" for part in (room.picture, room.grey)] == [seen, seen], way
+
+
+def test_a_long_name_of_a_case_leaves_its_picture_whole(results, tmp_path):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    name = "Radiologie_Nord_2024_patient_000123_studie_1_dicom"
+    for path in results.glob("sub-1_*"):
+        path.rename(path.with_name(path.name.replace("sub-1", name)))
+    told = read_json(results / f"{name}_desc-summary.json")
+    write_json(results / f"{name}_desc-summary.json", told | {"input": {"flair": f"{name}_FLAIR.nii.gz"}})
+    cases = review_cases.find_cases(source=str(results), order="case")
+    figure = review.still(Session(cases, tmp_path / "review", "ab"), cases["case"].tolist().index(name))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    title = figure.texts[0]
+    assert title.get_text().startswith(f"{name}, U-Net:\n0.")
+    assert title.get_window_extent(canvas.get_renderer()).x1 <= figure.bbox.width
+
+
+def test_in_a_narrow_window_rows_break_and_no_button_or_slider_is_squeezed(moving):
+    import ipywidgets as w
+
+    def inside(widget):
+        return [widget, *(one for child in getattr(widget, "children", ()) for one in inside(child))]
+
+    found = inside(moving.box)
+    assert all(one.layout.flex == "0 0 auto" for one in found if isinstance(one, w.Button))
+    shown = [*moving.shown.window, *moving.shown.sliders.values()]
+    assert all(slider.layout.flex == "0 0 auto" for slider in shown)
+    rows = [one for one in found if isinstance(one, w.HBox) and any(not isinstance(child, w.Button) for child in one.children)]
+    assert len(rows) >= 8 and all(row.layout.flex_flow == "row wrap" for row in rows)

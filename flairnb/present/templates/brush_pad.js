@@ -8,6 +8,7 @@ function render({ model, el }) {
   const wide = Math.round(columns * columnMm * scale), high = Math.round(rows * rowMm * scale);
   const canvas = document.createElement("canvas");
   canvas.className = "flairnb-brush";
+  canvas.setAttribute("role", "img");
   canvas.width = wide;
   canvas.height = high;
   canvas.style.cssText = `width:${wide}px;height:${high}px;cursor:none;touch-action:none;background:black`;
@@ -15,9 +16,11 @@ function render({ model, el }) {
   layer.width = columns;
   layer.height = rows;
   const pen = canvas.getContext("2d"), under = layer.getContext("2d");
-  let stroke = null, mouse = null, opposite = false;
+  // A stroke belongs to the slice that it began on, whatever is turned or called up meanwhile.
+  let stroke = null, began = 0, mouse = null, opposite = false;
 
-  const place = () => Math.max(0, Math.min(slices - 1, model.get("k")));
+  const place = () => (stroke ? began : Math.max(0, Math.min(slices - 1, model.get("k"))));
+  const height = (mm) => `z ${mm < 0 ? "\u2212" : "+"}${Math.abs(mm).toFixed(0)} mm`;
   const paints = () => ["add", "erase"].includes(model.get("tool"));
   const adding = () => (model.get("tool") === "add") !== opposite;
 
@@ -48,7 +51,9 @@ function render({ model, el }) {
     pen.fillText("R", 8, 20);
     pen.fillText("L", wide - 18, 20);
     pen.font = "13px sans-serif";
-    pen.fillText(`slice ${k + 1} of ${slices}, z ${model.get("z_mm")[k].toFixed(0)} mm`, 8, high - 10);
+    const at = `slice ${k + 1} of ${slices}, ${height(model.get("z_mm")[k])}`;
+    pen.fillText(at, 8, high - 10);
+    canvas.setAttribute("aria-label", `Axial slice to draw on with the mouse, ${at}; the patient's right is on the left`);
     const [r, c, slice] = model.get("cross");
     if (slice !== k) return;
     const x = (c + 0.5) * columnMm * scale, y = (r + 0.5) * rowMm * scale;
@@ -76,11 +81,18 @@ function render({ model, el }) {
     return [y / (rowMm * scale) - 0.5, x / (columnMm * scale) - 0.5];
   }
 
+  function end() {
+    stroke = null;
+    opposite = false;
+    draw();
+  }
+
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     canvas.setPointerCapture(event.pointerId);
     opposite = event.shiftKey;
     mouse = where(event);
+    began = place();
     stroke = [mouse];
     draw();
   });
@@ -91,14 +103,15 @@ function render({ model, el }) {
   });
   canvas.addEventListener("pointerup", () => {
     if (!stroke) return;
-    model.send({ stroke, k: place(), tool: paints() ? (adding() ? "add" : "erase") : model.get("tool") });
-    stroke = null;
-    opposite = false;
-    draw();
+    model.send({ stroke, k: began, tool: paints() ? (adding() ? "add" : "erase") : model.get("tool") });
+    end();
   });
+  // The browser took the pointer away, for a scroll by finger or a dialogue: nothing was drawn.
+  canvas.addEventListener("pointercancel", end);
   canvas.addEventListener("pointerleave", () => { mouse = null; if (!stroke) draw(); });
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
+    if (stroke) return;
     model.set("k", Math.max(0, Math.min(slices - 1, place() - Math.sign(event.deltaY))));
     model.save_changes();
     draw();
