@@ -150,5 +150,5 @@ def test_the_committed_table_is_of_the_shipped_weights_and_readme_counts_as_it_d
     more = f"other warnings came with {others} more (and with {count['warned'] - int((~bad & unsure).sum())} better ones)"
     assert f"{alarms}, {more}" in text
     silent = scored[bad & (scored["warnings"] == 0)]["spoiled"].value_counts().to_dict()
-    assert silent == {"blurred to 7 mm": 3, "T1w in the FLAIR's place": 1, "noise, SD 30%": 1}
-    assert "Nothing was said of 3 images blurred to 7 mm, of one T1w and of one very noisy FLAIR." in text
+    assert silent == {"blurred to 7 mm": 3, "T1w in the FLAIR's place": 1, "noise, SD 30%": 1, "shading over 100%": 1}
+    assert "Nothing was said of 3 images blurred to 7 mm, of one T1w, of one very noisy and of one strongly shaded FLAIR." in text
