@@ -270,7 +270,8 @@ def load(profile: str = "demo", overrides: str | Mapping[str, Any] | Sequence[st
         that the setting may not have, or patches that do not fit the network.
     """
     table = profile_table(profile)
-    for key, value in _override_items(overrides):
+    items = _override_items(overrides)
+    for key, value in items:
         section, _, name = key.partition(".")
         if section not in table or name not in table[section]:
             known = [f"{s}.{n}" for s in table for n in table[s]]
@@ -278,6 +279,8 @@ def load(profile: str = "demo", overrides: str | Mapping[str, Any] | Sequence[st
         table[section][name] = value
     sections = {name: _build(name, cls, table[name]) for name, cls in _SECTIONS.items()}
     _check_patches(sections["network"], sections["train"], sections["infer"])
+    if "infer.step" in dict(items):
+        _check_step(sections["network"], sections["infer"])
     if not 0 <= int(seed) <= LARGEST_SEED:
         raise SettingsError(f"seed: expected 0 to {LARGEST_SEED}, received {seed}.")
     return Settings(profile=profile, seed=int(seed), **sections)
@@ -372,15 +375,22 @@ def _check(key: str, allowed: Allowed | None, value: Any) -> None:
     raise SettingsError(f"{key}: expected {allowed.words}, received {shown}{hint or '.'}")
 
 
+def _check_step(network: NetworkSettings, infer: InferSettings) -> None:
+    """Raise `SettingsError` for a step that was asked for and leaves gaps between tiles; one that was not follows a smaller patch."""
+    if infer.method == "tiled" and infer.step > infer.patch:
+        raise SettingsError(
+            f"infer.patch: expected a multiple of {2**network.levels} and a step of 1 to patch, "
+            f"found patch {infer.patch}, step {infer.step}."
+        )
+
+
 def _check_patches(network: NetworkSettings, train: TrainSettings, infer: InferSettings) -> None:
-    """Raise `SettingsError` for patches that the network cannot halve often enough, and for tiles that leave gaps."""
+    """Raise `SettingsError` for patches that the network cannot halve often enough."""
     multiple = 2**network.levels
     tiled = {"infer.patch": infer.patch} if infer.method == "tiled" else {}
     for key, patch in {"train.patch": train.patch, **tiled}.items():
         if patch % multiple:
             raise SettingsError(f"{key}: expected a multiple of {multiple} (network.levels={network.levels}), received {patch}.")
-    if tiled and infer.step > infer.patch:
-        raise SettingsError(f"infer.step: expected {infer.patch} (infer.patch) or less, received {infer.step}.")
 
 
 def as_dict(settings: Any) -> Any:

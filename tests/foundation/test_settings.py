@@ -184,7 +184,10 @@ def test_an_unknown_key_names_the_nearest():
     [
         ("train.patch=40", "train.patch: expected a multiple of 16 (network.levels=4), received 40."),
         ("infer.method=tiled infer.patch=40", "infer.patch: expected a multiple of 16 (network.levels=4), received 40."),
-        ("infer.method=tiled infer.patch=32 infer.step=48", "infer.step: expected 32 (infer.patch) or less, received 48."),
+        (
+            "infer.method=tiled infer.patch=32 infer.step=48",
+            "infer.patch: expected a multiple of 16 and a step of 1 to patch, found patch 32, step 48.",
+        ),
         ("network.levels=6 train.patch=96", "train.patch: expected a multiple of 64 (network.levels=6), received 96."),
     ],
 )
