@@ -154,6 +154,10 @@ def reason_to_run(chapter: Chapter, key: str, work_dir: Path) -> str:
     absent = [name for name in chapter.makes if not (work_dir / name).is_file()]
     if absent:
         return f"{absent[0]} is gone"
+    # Run on what earlier chapters had left then, it may have read what other settings or another table had made.
+    makers = sorted({maker for name in chapter.needs if (maker := maker_of(name)) and maker < chapter.number})
+    if later := [maker for maker in makers if _finished(maker, work_dir) > state.get("finished", "")]:
+        return f"chapter {later[0]} was run since"
     return "" if executed_path(chapter, work_dir).is_file() else "its executed copy is gone"
 
 
@@ -199,8 +203,17 @@ def executed_path(chapter: Chapter, work_dir: Path) -> Path:
 
 def read_state(chapter: Chapter, work_dir: Path) -> dict[str, Any]:
     """Return what is recorded of a chapter's last complete run, ``{}`` if none."""
-    path = work_dir / "runs" / f"{chapter.number}_state.json"
+    return _state_of(chapter.number, work_dir)
+
+
+def _state_of(number: str, work_dir: Path) -> dict[str, Any]:
+    path = work_dir / "runs" / f"{number}_state.json"
     return read_json(path) if path.is_file() else {}
+
+
+def _finished(number: str, work_dir: Path) -> str:
+    """Return when a chapter was last run whole, as `now` writes it, so that texts compare as times; "" if never."""
+    return _state_of(number, work_dir).get("finished", "")
 
 
 def write_state(chapter: Chapter, work_dir: Path, key: str, outcome: Outcome) -> None:

@@ -174,6 +174,26 @@ def test_what_current_chapters_have_read_is_not_out_of_date_but_what_followed_fr
     assert record.outdated(chapters, dict.fromkeys(numbers, "old"), tmp_path) == {"06"}
 
 
+def test_a_chapter_run_ahead_of_those_it_reads_is_run_again_after_them(tmp_path, monkeypatch):
+    """`flairnb run 06` after the table was changed, then `run all`: 06 had read the old scores under today's key."""
+    monkeypatch.setattr(chapters_module, "MAKES", {"05": ("b",)})
+    monkeypatch.setattr(chapters_module, "NEEDS", {"06": ("b",)})
+    monkeypatch.setattr(chapters_module, "USES", {})
+    chapters = [chapters_module.Chapter(number, tmp_path / f"{number}_x.py", "", "") for number in ("05", "06")]
+    (tmp_path / "b").touch()
+    for chapter, second in zip(chapters, (1, 2), strict=True):
+        executed = record.executed_path(chapter, tmp_path)
+        executed.parent.mkdir(exist_ok=True)
+        executed.touch()
+        monkeypatch.setattr(record, "now", lambda second=second: f"2026-01-01T00:00:0{second}Z")
+        record.write_state(chapter, tmp_path, "new", record.Outcome(chapter, "done", 1.0))
+    assert record.reason_to_run(chapters[1], "new", tmp_path) == ""
+    monkeypatch.setattr(record, "now", lambda: "2026-01-01T00:00:03Z")
+    record.write_state(chapters[0], tmp_path, "new", record.Outcome(chapters[0], "done", 1.0))
+    assert record.reason_to_run(chapters[1], "new", tmp_path) == "chapter 05 was run since"
+    assert record.reason_to_run(chapters[0], "new", tmp_path) == ""
+
+
 def test_simulated_and_other_patients_never_share_a_work_folder(book, executed, tmp_path):
     """Every page of a report stands under one line that says whether its patients exist."""
     run(tmp_path)
